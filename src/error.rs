@@ -1,0 +1,309 @@
+//! One error type for the whole crate, with predicates for what a caller can do about it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::Lsn;
+
+/// The result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call failed. Each says where, and what the caller can do.
+///
+/// Branch on the predicates ([`is_corrupt`](Error::is_corrupt), [`is_full`](Error::is_full),
+/// [`is_locked`](Error::is_locked), [`is_poisoned`](Error::is_poisoned)) where they suffice; new
+/// variants may come.
+///
+/// ```
+/// use duralog::{Error, Options};
+/// let dir = tempfile::tempdir()?;
+/// let error = Options::new().create(false).open(dir.path()).unwrap_err();
+/// assert!(matches!(error, Error::NoLog { .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A system call failed. In the write path the log is poisoned from now on.
+    Io {
+        /// The operation, as the manual page calls it.
+        op: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's own error.
+        source: io::Error,
+    },
+    /// Bytes that must be sound are not: committed data or the files' own structure is damaged.
+    /// Nothing was changed. Restore from a copy, or read what is sound with [`inspect`](crate::inspect).
+    Corrupt(Box<Corruption>),
+    /// Another [`Log`](crate::Log), here or in another process, has the directory open.
+    Locked {
+        /// The log's directory.
+        dir: PathBuf,
+    },
+    /// An earlier failure ended this instance: what the disk holds is no longer known. Nothing
+    /// more is acknowledged. Drop the log and open it anew: recovery finds what is durable.
+    Poisoned {
+        /// The first failure.
+        cause: Arc<Error>,
+    },
+    /// No space for the next segment or the manifest (ENOSPC, EDQUOT). Nothing was lost and the log is
+    /// not poisoned: give space back, for instance by a checkpoint, and try again.
+    Full {
+        /// The operation that met the full disk.
+        op: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's own error.
+        source: io::Error,
+    },
+    /// The record is larger than [`max_record_size`](crate::Options::max_record_size). Nothing was appended.
+    RecordTooLarge {
+        /// Bytes of the record.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The batch does not fit in one segment. Nothing was appended.
+    BatchTooLarge {
+        /// Bytes of the batch, its frames included.
+        len: u64,
+        /// Bytes that a segment holds.
+        max: u64,
+    },
+    /// The position is below the head or beyond the end of the log.
+    OutOfRange {
+        /// The position asked for.
+        lsn: Lsn,
+        /// The start of the log.
+        head: Lsn,
+        /// The end of the log.
+        end: Lsn,
+    },
+    /// No record begins at this position.
+    NotARecord {
+        /// The position asked for.
+        lsn: Lsn,
+    },
+    /// The record is inside a batch, and a batch is all or nothing: the log cannot be cut here.
+    InsideBatch {
+        /// The position asked for.
+        lsn: Lsn,
+    },
+    /// The record is no longer in the log: a checkpoint or `truncate_after` let go of it.
+    Gone {
+        /// The position asked for.
+        lsn: Lsn,
+        /// The start of the log.
+        head: Lsn,
+    },
+    /// A checkpoint beyond what is durable: a crash could lose records that it relies on. Commit first.
+    NotDurable {
+        /// The position asked for.
+        lsn: Lsn,
+        /// Everything below is durable.
+        durable: Lsn,
+    },
+    /// The directory holds no log, but other files: it belongs to something else.
+    NotALog {
+        /// The directory.
+        dir: PathBuf,
+        /// A name found in it.
+        found: String,
+    },
+    /// There is no log here, and [`create`](crate::Options::create) is off.
+    NoLog {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file of another version of the format, or with features that this version does not know.
+    UnsupportedFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+        /// Its feature bits.
+        features: u32,
+    },
+    /// An option is out of range.
+    InvalidOption {
+        /// Name of the option.
+        option: &'static str,
+        /// The value given.
+        value: u64,
+        /// The values allowed, in words.
+        range: String,
+    },
+    /// The log was closed.
+    Closed,
+}
+
+/// Damage: where it is, and what it takes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Corruption {
+    /// The damaged file.
+    pub path: PathBuf,
+    /// The segment's id, if it is in a segment.
+    pub segment: Option<u64>,
+    /// Byte offset in the file.
+    pub offset: u64,
+    /// The committed positions in doubt: from the first that is damaged to the first that is known to be
+    /// beyond it. Empty if the damage is in the structure of the log, not in its records.
+    pub lsns: std::ops::Range<Lsn>,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+impl Error {
+    /// Damage. Nothing was changed on the disk.
+    ///
+    /// ```
+    /// assert!(!duralog::Error::Closed.is_corrupt());
+    /// ```
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self.root(), Error::Corrupt(_))
+    }
+
+    /// No space. Unless [`is_poisoned`](Error::is_poisoned) too, the log goes on once there is room.
+    ///
+    /// ```
+    /// assert!(!duralog::Error::Closed.is_full());
+    /// ```
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self.root() {
+            Error::Full { .. } => true,
+            Error::Io { source, .. } => is_no_space(source),
+            _ => false,
+        }
+    }
+
+    /// Another writer has the log.
+    ///
+    /// ```
+    /// assert!(!duralog::Error::Closed.is_locked());
+    /// ```
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Error::Locked { .. })
+    }
+
+    /// This instance has ended after a failure; open the log anew.
+    ///
+    /// ```
+    /// assert!(!duralog::Error::Closed.is_poisoned());
+    /// ```
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        matches!(self, Error::Poisoned { .. })
+    }
+
+    fn root(&self) -> &Error {
+        match self {
+            Error::Poisoned { cause } => cause.root(),
+            other => other,
+        }
+    }
+
+    /// A failed system call, told apart by whether space is what was missing.
+    #[cold]
+    pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Error {
+        let path = path.into();
+        if is_no_space(&source) {
+            Error::Full { op, path, source }
+        } else {
+            Error::Io { op, path, source }
+        }
+    }
+
+    #[cold]
+    pub(crate) fn corrupt(
+        path: impl Into<PathBuf>,
+        segment: Option<u64>,
+        offset: u64,
+        lsns: std::ops::Range<Lsn>,
+        what: impl Into<String>,
+    ) -> Error {
+        let (path, what) = (path.into(), what.into());
+        Error::Corrupt(Box::new(Corruption { path, segment, offset, lsns, what }))
+    }
+}
+
+fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { op, path, source } => write!(f, "{op} of {}: {source}", path.display()),
+            Error::Corrupt(damage) => damage.fmt(f),
+            Error::Locked { dir } => {
+                write!(f, "the log in {} is locked: another writer has it open", dir.display())
+            }
+            Error::Poisoned { cause } => {
+                write!(f, "the log is poisoned by an earlier failure ({cause}); open it anew")
+            }
+            Error::Full { op, path, source } => {
+                write!(f, "the disk is full: {op} of {}: {source}", path.display())
+            }
+            Error::RecordTooLarge { len, max } => {
+                write!(f, "a record of {len} bytes is larger than the maximum of {max}")
+            }
+            Error::BatchTooLarge { len, max } => {
+                write!(f, "a batch of {len} bytes does not fit in a segment, which holds {max}")
+            }
+            Error::OutOfRange { lsn, head, end } => {
+                write!(f, "LSN {lsn} is not in the log, which goes from {head} to {end}")
+            }
+            Error::NotARecord { lsn } => write!(f, "no record begins at LSN {lsn}"),
+            Error::InsideBatch { lsn } => {
+                write!(f, "the record at LSN {lsn} is inside a batch, which is all or nothing")
+            }
+            Error::Gone { lsn, head } => {
+                write!(f, "LSN {lsn} is no longer in the log, which begins at {head}")
+            }
+            Error::NotDurable { lsn, durable } => {
+                write!(f, "a checkpoint at LSN {lsn} is beyond {durable}, the end of what is durable")
+            }
+            Error::NotALog { dir, found } => {
+                write!(f, "{} is not a log: it holds no MANIFEST, but {found:?}", dir.display())
+            }
+            Error::NoLog { dir } => write!(f, "there is no log in {}", dir.display()),
+            Error::UnsupportedFormat { path, version, features } => write!(
+                f,
+                "{} has format version {version}, features {features:#x}; this is version {}",
+                path.display(),
+                crate::format::VERSION
+            ),
+            Error::InvalidOption { option, value, range } => {
+                write!(f, "option {option}: {value} is out of range: {range}")
+            }
+            Error::Closed => f.write_str("the log is closed"),
+        }
+    }
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is damaged at offset {}: {}", self.path.display(), self.offset, self.what)?;
+        if let Some(id) = self.segment {
+            write!(f, " (segment {id}, LSN {} to {})", self.lsns.start, self.lsns.end)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } | Error::Full { source, .. } => Some(source),
+            Error::Poisoned { cause } => Some(cause),
+            _ => None,
+        }
+    }
+}

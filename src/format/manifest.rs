@@ -1,0 +1,213 @@
+//! The manifest's bytes and the rules that make one valid (FORMAT.md, section 4).
+
+use serde::{Deserialize, Serialize};
+
+use super::header::{self, Identity, MANIFEST_MAGIC, PREFIX_LEN, Refusal};
+use super::{ALIGN, DATA_START, END_ROOM, MAX_LSN, is_segment_size, u32_at, u64_at};
+
+/// Longest manifest that is read: room for more than a million segments.
+const MAX_LEN: usize = 64 << 20;
+
+/// Which files are the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) log_id: [u8; 16],
+    pub(crate) generation: u64,
+    pub(crate) checkpoint: u64,
+    pub(crate) durable: u64,
+    pub(crate) next_id: u64,
+    pub(crate) next_base: u64,
+    pub(crate) clean_end: Option<u64>,
+    pub(crate) segments: Vec<Entry>,
+}
+
+/// One segment of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) id: u64,
+    pub(crate) base: u64,
+    pub(crate) size: u64,
+    pub(crate) salt: u64,
+    pub(crate) state: State,
+    pub(crate) end: u64,
+}
+
+/// What a segment is for. The order of the variants is their number on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum State {
+    Ready,
+    Active,
+    Sealed,
+}
+
+impl Entry {
+    pub(crate) fn identity(&self, log_id: [u8; 16]) -> Identity {
+        Identity { log_id, id: self.id, base: self.base, size: self.size, salt: self.salt }
+    }
+
+    fn may_end_at(&self, end: u64) -> bool {
+        let last = self.base + self.size - END_ROOM;
+        (self.base + DATA_START..=last).contains(&end) && end % ALIGN == 0
+    }
+}
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<MAX_LEN>()
+}
+
+impl Manifest {
+    /// The file's bytes. Fails only for more segments than a manifest may name.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, &'static str> {
+        debug_assert_eq!(self.check(), Ok(()));
+        let body = bincode::serde::encode_to_vec(self, config())
+            .map_err(|_| "the log has too many segments for one manifest")?;
+        let mut bytes = header::encode_prefix(MANIFEST_MAGIC);
+        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        Ok(bytes)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, Refusal> {
+        let damaged = Refusal::Damaged;
+        header::decode_prefix(bytes, MANIFEST_MAGIC)?;
+        let wrong_len = damaged("its length is not what it says");
+        let len = u64_at(bytes, PREFIX_LEN).ok_or(wrong_len)?;
+        let sum_at = usize::try_from(len).ok().and_then(|n| n.checked_add(PREFIX_LEN + 8)).ok_or(wrong_len)?;
+        if sum_at.checked_add(4) != Some(bytes.len()) {
+            return Err(wrong_len);
+        }
+        let covered = bytes.get(..sum_at).ok_or(wrong_len)?;
+        if u32_at(bytes, sum_at) != Some(crc32c::crc32c(covered)) {
+            return Err(damaged("its checksum is wrong"));
+        }
+        let body = covered.get(PREFIX_LEN + 8..).ok_or(wrong_len)?;
+        let (manifest, read): (Manifest, usize) =
+            bincode::serde::decode_from_slice(body, config()).map_err(|_| damaged("its body is malformed"))?;
+        if read != body.len() {
+            return Err(damaged("something follows its last segment"));
+        }
+        manifest.check().map_err(damaged)?;
+        Ok(manifest)
+    }
+
+    /// Conditions 4 to 7 of a valid manifest: what a checksum cannot say.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let (mut free_from, mut next_id, mut last) = (0, 0, State::Sealed);
+        for entry in &self.segments {
+            if !is_segment_size(entry.size) || entry.base % DATA_START != 0 {
+                return Err("a segment has an impossible size or base");
+            }
+            let end = entry.base.checked_add(entry.size).ok_or("a window overflows")?;
+            if entry.base < free_from || entry.id < next_id {
+                return Err("its segments are not in order");
+            }
+            if end > self.next_base || entry.id >= self.next_id {
+                return Err("a segment is beyond the next one");
+            }
+            let follows = matches!(
+                (last, entry.state),
+                (State::Sealed, State::Sealed | State::Active)
+                    | (State::Active | State::Ready, State::Ready)
+            );
+            if !follows {
+                return Err("the states of its segments are not in order");
+            }
+            let end_is_right = match entry.state {
+                State::Sealed => entry.may_end_at(entry.end),
+                State::Active | State::Ready => entry.end == 0,
+            };
+            if !end_is_right {
+                return Err("a segment ends where it cannot");
+            }
+            (free_from, next_id, last) = (end, entry.id + 1, entry.state);
+        }
+        if self.next_base > MAX_LSN || self.checkpoint > self.durable || self.durable > self.next_base {
+            return Err("its positions are not in order");
+        }
+        match self.clean_end {
+            Some(end) if !self.active().is_some_and(|active| active.may_end_at(end)) => {
+                Err("its clean end is not in the active segment")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn active(&self) -> Option<&Entry> {
+        self.segments.iter().find(|entry| entry.state == State::Active)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: u64, state: State, end: u64) -> Entry {
+        Entry { id, base: id * 65536, size: 65536, salt: id, state, end }
+    }
+
+    fn manifest() -> Manifest {
+        Manifest {
+            log_id: [9; 16],
+            generation: 5,
+            checkpoint: 4096,
+            durable: 70_000,
+            next_id: 4,
+            next_base: 4 * 65536,
+            clean_end: Some(2 * 65536 + 4096),
+            segments: vec![
+                entry(1, State::Sealed, 65536 + 8000),
+                entry(2, State::Active, 0),
+                entry(3, State::Ready, 0),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_manifest_comes_back_and_is_as_long_as_the_format_says() {
+        let bytes = manifest().encode().unwrap();
+        assert_eq!(bytes.len(), 36 + 16 + 5 * 8 + 9 + 8 + 3 * 44);
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest()));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_other_length_is_damage() {
+        let good = manifest().encode().unwrap();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(Manifest::decode(&bad), Err(Refusal::Damaged(_))), "bit {bit}");
+        }
+        for len in 0..good.len() {
+            assert!(matches!(Manifest::decode(&good[..len]), Err(Refusal::Damaged(_))));
+        }
+        let mut grown = good;
+        grown.push(0);
+        assert!(matches!(Manifest::decode(&grown), Err(Refusal::Damaged(_))));
+    }
+
+    #[test]
+    fn what_a_checksum_cannot_say_is_checked() {
+        let broken: [fn(&mut Manifest); 14] = [
+            |m| m.segments[0].base = 1,
+            |m| m.segments[1].base = 65536,
+            |m| m.segments[1].id = 1,
+            |m| m.segments[0].size = 4096,
+            |m| m.segments[0].size = u64::MAX - 4095,
+            |m| m.segments[0].end = 65536,
+            |m| m.segments[0].state = State::Ready,
+            |m| m.segments[2].state = State::Active,
+            |m| m.segments[1].state = State::Ready,
+            |m| m.next_id = 3,
+            |m| m.next_base = 3 * 65536,
+            |m| m.checkpoint = 70_001,
+            |m| m.clean_end = Some(3 * 65536 + 4096),
+            |m| m.next_base = MAX_LSN + 4096,
+        ];
+        for (i, breaking) in broken.iter().enumerate() {
+            let mut bad = manifest();
+            breaking(&mut bad);
+            assert!(bad.check().is_err(), "{i}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+#![doc = include_str!("../docs/guide.md")]
+#![deny(missing_docs)]
+
+mod error;
+mod format;
+pub mod inspect;
+mod log;
+mod lsn;
+mod manifest;
+mod options;
+mod segment;
+mod storage;
+mod walk;
+
+pub use error::{Corruption, Error, Result};
+pub use log::{Log, Reclaimed, Record, Recovery, Replay, Stats, Tail};
+pub use lsn::Lsn;
+pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};

@@ -1,0 +1,163 @@
+//! The segments that records can be read from, and who holds them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::files::Files;
+use crate::Lsn;
+use crate::error::{Error, Result};
+use crate::format::DATA_START;
+use crate::format::header::Identity;
+use crate::segment::Segment;
+
+/// The end of a segment that is still appended to.
+const GROWING: u64 = u64::MAX;
+
+/// One segment of the log, opened when someone reads it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    identity: Identity,
+    end: AtomicU64,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug)]
+enum Open {
+    /// In service: appended to, or not yet sealed in the manifest.
+    Held(Arc<Segment>),
+    /// Sealed: open for as long as a reader holds it, so that a long log costs no descriptors.
+    Loose(Weak<Segment>),
+    /// No longer in the log. Whoever holds it keeps it; no one else gets it.
+    Gone(Weak<Segment>),
+}
+
+impl Slot {
+    pub(crate) fn active(segment: &Arc<Segment>) -> Arc<Slot> {
+        let open = Mutex::new(Open::Held(Arc::clone(segment)));
+        Arc::new(Slot { identity: *segment.identity(), end: AtomicU64::new(GROWING), open })
+    }
+
+    pub(crate) fn sealed(identity: Identity, end: u64) -> Arc<Slot> {
+        let open = Mutex::new(Open::Loose(Weak::new()));
+        Arc::new(Slot { identity, end: AtomicU64::new(end), open })
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The first position that a record can have.
+    pub(crate) fn start(&self) -> u64 {
+        self.identity.base + DATA_START
+    }
+
+    /// Where the window ends.
+    pub(crate) fn limit(&self) -> u64 {
+        self.identity.base + self.identity.size
+    }
+
+    /// Where its records end; none while it is appended to.
+    pub(crate) fn end(&self) -> Option<u64> {
+        Some(self.end.load(Ordering::Acquire)).filter(|end| *end != GROWING)
+    }
+
+    pub(crate) fn set_end(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    /// Opens the segment, or joins those who have it open. While the result lives, the file is
+    /// neither removed nor recycled.
+    pub(crate) fn pin(&self, files: &Files) -> Result<Arc<Segment>> {
+        let mut open = self.open.lock();
+        let weak = match &*open {
+            Open::Held(segment) => return Ok(Arc::clone(segment)),
+            Open::Loose(weak) => weak,
+            Open::Gone(_) => {
+                return Err(Error::Gone { lsn: Lsn::new(self.start()), head: Lsn::new(self.limit()) });
+            }
+        };
+        if let Some(segment) = weak.upgrade() {
+            return Ok(segment);
+        }
+        let segment = files.open_reader(self.identity, self.end.load(Ordering::Acquire))?;
+        *open = Open::Loose(Arc::downgrade(&segment));
+        Ok(segment)
+    }
+
+    /// The engine itself lets go; readers may hold on.
+    pub(crate) fn loosen(&self) {
+        let mut open = self.open.lock();
+        if let Open::Held(segment) = &*open {
+            let weak = Arc::downgrade(segment);
+            // The mapping may end here, which takes milliseconds: never under the append lock.
+            *open = Open::Loose(weak);
+        }
+    }
+
+    /// From now on no one new can pin it.
+    pub(crate) fn retire(&self) {
+        let mut open = self.open.lock();
+        let weak = match &*open {
+            Open::Held(segment) => Arc::downgrade(segment),
+            Open::Loose(weak) | Open::Gone(weak) => Weak::clone(weak),
+        };
+        *open = Open::Gone(weak);
+    }
+
+    /// Whether a reader still holds a retired segment.
+    pub(crate) fn is_pinned(&self) -> bool {
+        match &*self.open.lock() {
+            Open::Held(_) => true,
+            Open::Loose(weak) | Open::Gone(weak) => weak.strong_count() > 0,
+        }
+    }
+}
+
+/// All slots, in order of their windows. The last one is the active segment.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    slots: RwLock<Vec<Arc<Slot>>>,
+}
+
+impl Catalog {
+    pub(crate) fn new(slots: Vec<Arc<Slot>>) -> Catalog {
+        Catalog { slots: RwLock::new(slots) }
+    }
+
+    /// The slot whose window holds `lsn`.
+    pub(crate) fn find(&self, lsn: u64) -> Option<Arc<Slot>> {
+        self.at_or_after(lsn).filter(|slot| slot.identity.base <= lsn)
+    }
+
+    /// The slot whose window holds `lsn`, or else the next one.
+    pub(crate) fn at_or_after(&self, lsn: u64) -> Option<Arc<Slot>> {
+        let slots = self.slots.read();
+        slots.get(slots.partition_point(|slot| slot.limit() <= lsn)).cloned()
+    }
+
+    /// The first position of the oldest segment.
+    pub(crate) fn head(&self) -> u64 {
+        self.slots.read().first().map_or(0, |slot| slot.start())
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<Arc<Slot>> {
+        self.slots.read().clone()
+    }
+
+    pub(crate) fn push(&self, slot: Arc<Slot>) {
+        self.slots.write().push(slot);
+    }
+
+    /// Takes out the slots for which `gone` says so, oldest first; no one can pin them any more.
+    pub(crate) fn retire(&self, gone: impl Fn(&Slot) -> bool) -> Vec<Arc<Slot>> {
+        let mut slots = self.slots.write();
+        let (out, kept) = slots.drain(..).partition(|slot| gone(slot));
+        *slots = kept;
+        drop(slots);
+        let out: Vec<Arc<Slot>> = out;
+        out.iter().for_each(|slot| slot.retire());
+        out
+    }
+}

@@ -1,0 +1,138 @@
+//! The engine's state, and the rules by which its parts share it.
+//!
+//! Locks, always taken in this order (a thread that holds one takes only later ones):
+//!
+//! 1. `upkeep`: the manifest and the stock of files. Held across system calls; never by an append
+//!    that has room.
+//! 2. leadership of the group (`commit`): who syncs. Held across a sync, as a flag, not as a lock.
+//! 3. `tail`: where the next record goes. Held for a copy and a checksum, never across a
+//!    system call of the mmap way (a cut back is the exception).
+//! 4. the catalog: which segments can be read.
+//!
+//! Positions only grow, also across a cut back: `head <= durable <= end`.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::catalog::{Catalog, Slot};
+use super::commit::Group;
+use super::files::{Files, Stock};
+use super::worker::Signal;
+use crate::error::{Error, Result};
+use crate::segment::{Segment, SegmentWriter};
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) files: Files,
+    pub(crate) tail: Mutex<Tail>,
+    pub(crate) catalog: Catalog,
+    pub(crate) group: Group,
+    pub(crate) upkeep: Mutex<Upkeep>,
+    pub(crate) health: Health,
+    pub(crate) signal: Signal,
+    /// Everything below has been appended and can be read.
+    pub(crate) end: AtomicU64,
+    /// Everything below survives a power cut. Moved by the leader of the group alone.
+    pub(crate) durable: AtomicU64,
+    /// Nothing below is needed. Moved under `upkeep`.
+    pub(crate) checkpoint: AtomicU64,
+}
+
+/// Where the next record goes.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) writer: SegmentWriter,
+    /// Segments to go on in, oldest first; each is in a durable manifest.
+    pub(crate) ready: VecDeque<SegmentWriter>,
+    /// Segments that were rolled and hold frames that no sync has covered, oldest first.
+    pub(crate) unsynced: Vec<Arc<Segment>>,
+    /// A pwrite failed half-way: valid frames that count for nothing may lie behind the end of this
+    /// segment, so nothing but its end may be written in it.
+    pub(crate) spoiled: bool,
+    /// The durable LSN of the newest mark.
+    pub(crate) marked: u64,
+    /// With [`SyncPolicy::Bytes`](crate::SyncPolicy): where the worker is woken next.
+    pub(crate) sync_at: u64,
+    pub(crate) appends: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What changes the set of files.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    pub(crate) stock: Stock,
+    /// Out of the log, but still held by a reader; oldest first.
+    pub(crate) retired: Vec<Arc<Slot>>,
+    /// Opened for appending after a clean close: to be read in by pages before a store faults them in as
+    /// large folios, of which every small sync would write the whole.
+    pub(crate) cold: Vec<Arc<Segment>>,
+    /// How many segments the durable manifest calls sealed.
+    pub(crate) sealed: usize,
+}
+
+/// Whether the log may go on: not after it was closed, and not after a failure that leaves the
+/// content of the disk unknown.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// Closed or poisoned: one flag for the append path to look at.
+    ended: AtomicBool,
+    closed: AtomicBool,
+    failure: OnceLock<Arc<Error>>,
+}
+
+impl Health {
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.ended.load(Ordering::Acquire) { Err(self.why()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn why(&self) -> Error {
+        self.failed().map_or(Error::Closed, |cause| Error::Poisoned { cause })
+    }
+
+    /// The failure that poisoned the log.
+    pub(crate) fn failed(&self) -> Option<Arc<Error>> {
+        self.failure.get().map(Arc::clone)
+    }
+
+    /// Ends the log for good. The first failure is the one that is told.
+    #[cold]
+    pub(crate) fn poison(&self, error: Error) -> Error {
+        if let Error::Poisoned { .. } = error {
+            return error;
+        }
+        let cause = Arc::clone(self.failure.get_or_init(|| Arc::new(error)));
+        self.ended.store(true, Ordering::Release);
+        Error::Poisoned { cause }
+    }
+
+    /// A full disk is no failure; anything else that went wrong in the write path is.
+    #[cold]
+    pub(crate) fn unless_full(&self, error: Error) -> Error {
+        if matches!(error, Error::Full { .. }) { error } else { self.poison(error) }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Nothing is appended any more. False: it was closed before.
+    pub(crate) fn close(&self) -> bool {
+        self.ended.store(true, Ordering::Release);
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Engine {
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,126 @@
+//! The files of the log: making segments ready, recycling, giving them back.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::header::Identity;
+use crate::format::manifest::{Entry, State};
+use crate::format::DATA_START;
+use crate::options::{Options, WriteMethod};
+use crate::segment::{Segment, SegmentWriter, file_name};
+use crate::storage::{Access, Directory};
+
+/// What every part of the engine needs to touch the log's files.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) directory: Box<dyn Directory>,
+    pub(crate) options: Options,
+    pub(crate) log_id: [u8; 16],
+    /// Records are stored through the mapping; else written by pwrite.
+    pub(crate) stores: bool,
+}
+
+/// Numbers not yet used, and files without a use. Only the holder of the upkeep lock has it.
+#[derive(Debug, Default)]
+pub(crate) struct Stock {
+    pub(crate) generation: u64,
+    pub(crate) next_id: u64,
+    pub(crate) next_base: u64,
+    /// Ids of files that no durable manifest names and that may be recycled.
+    pub(crate) pool: Vec<u64>,
+}
+
+impl Files {
+    pub(crate) fn new(
+        directory: Box<dyn Directory>,
+        options: Options,
+        log_id: [u8; 16],
+    ) -> Result<Files> {
+        let stores = match options.write_method {
+            WriteMethod::Mmap => true,
+            WriteMethod::Pwrite => false,
+            WriteMethod::Auto => directory
+                .stores_are_safe()
+                .map_err(|e| Error::io("fstatfs", directory.path(), e))?,
+        };
+        Ok(Files { directory, options, log_id, stores })
+    }
+
+    /// Makes the next segment: a recycled file if there is one, else a new one; on the disk with its
+    /// name, but in no manifest yet. The numbers in `stock` move on only once one names it.
+    pub(crate) fn make_segment(&self, stock: &mut Stock) -> Result<SegmentWriter> {
+        let random = self
+            .directory
+            .random()
+            .map_err(|e| Error::io("getrandom", self.directory.path(), e))?;
+        let identity = Identity {
+            log_id: self.log_id,
+            id: stock.next_id,
+            base: stock.next_base,
+            size: self.options.segment_size,
+            salt: crate::format::u64_at(&random, 0).unwrap_or(0),
+        };
+        let name = file_name(identity.id);
+        let path = self.directory.path().join(&name);
+        let sync_name =
+            || self.directory.sync().map_err(|e| Error::io("fsync", self.directory.path(), e));
+        let file = match stock.pool.pop() {
+            Some(old) => {
+                // The durable manifest no longer names the old name. The new name must be durable
+                // before the old content goes: a crash must not show the old name with new content.
+                self.directory
+                    .rename(&file_name(old), &name)
+                    .map_err(|e| Error::io("rename", &path, e))?;
+                sync_name()?;
+                Segment::recycle(&*self.directory, identity)?
+            }
+            None => {
+                let file = Segment::create(&*self.directory, identity)?;
+                sync_name()?;
+                file
+            }
+        };
+        let start = identity.base + DATA_START;
+        let (segment, writer) = Segment::map(path, file, identity, self.stores, start)?;
+        Ok(SegmentWriter::new(segment, writer, DATA_START, self.stores))
+    }
+
+    /// Opens a segment to append to it from `end` on.
+    pub(crate) fn open_writer(&self, entry: &Entry, end: u64) -> Result<SegmentWriter> {
+        let identity = entry.identity(self.log_id);
+        let (segment, writer) =
+            Segment::open(&*self.directory, identity, Access::ReadWrite, self.stores, end)?;
+        Ok(SegmentWriter::new(segment, writer, end - entry.base, self.stores))
+    }
+
+    /// Opens a segment to read it up to `end`.
+    pub(crate) fn open_reader(&self, identity: Identity, end: u64) -> Result<Arc<Segment>> {
+        let (segment, _) = Segment::open(&*self.directory, identity, Access::Read, false, end)?;
+        Ok(segment)
+    }
+
+    /// A file that no durable manifest names: kept for recycling if it is fit and there is room for it,
+    /// else removed.
+    pub(crate) fn give_back(&self, stock: &mut Stock, id: u64) -> Result<()> {
+        let name = file_name(id);
+        let path = self.directory.path().join(&name);
+        // Only a file that was once in service is known to be filled, not only allocated.
+        let fit = stock.pool.len() < self.options.spare_segments
+            && id < stock.next_id
+            && self.directory.open(&name, Access::Read).and_then(|file| file.status()).is_ok_and(
+                |status| status.allocated && status.len == self.options.segment_size,
+            );
+        if fit {
+            stock.pool.insert(0, id);
+            Ok(())
+        } else {
+            self.directory.remove(&name).map_err(|e| Error::io("unlink", &path, e))
+        }
+    }
+}
+
+/// What the manifest says of a segment.
+pub(crate) fn entry(identity: &Identity, state: State, end: u64) -> Entry {
+    let Identity { id, base, size, salt, .. } = *identity;
+    Entry { id, base, size, salt, state, end }
+}

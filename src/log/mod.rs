@@ -1,0 +1,491 @@
+//! [`Log`]: the engine behind its public face.
+
+mod append;
+mod catalog;
+mod commit;
+mod engine;
+mod files;
+mod read;
+mod recover;
+mod retain;
+mod stats;
+mod upkeep;
+mod worker;
+
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::Engine;
+pub use read::{Record, Replay};
+pub use recover::{LogTail as Tail, Recovery};
+pub use stats::Stats;
+use worker::Worker;
+
+use crate::Lsn;
+use crate::error::{Error, Result};
+use crate::options::Options;
+
+/// A log, open for appending by this instance alone. `Send` and `Sync`: share it by reference or `Arc`.
+///
+/// Dropping it without [`close`](Log::close) is a crash that loses nothing committed.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let log = duralog::Log::open(dir.path())?;
+/// let lsn = log.append(b"hello")?; // in order, readable, survives the process
+/// log.commit_to(lsn)?; // survives a power cut
+/// for record in &log {
+///     assert_eq!(record?.payload(), b"hello");
+/// }
+/// log.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Log {
+    engine: Arc<Engine>,
+    worker: Worker,
+    recovery: Recovery,
+}
+
+/// What a checkpoint gave back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reclaimed {
+    /// Segments recycled or deleted by this call; those that a reader holds follow when it lets go.
+    pub segments: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+}
+
+impl Options {
+    /// Opens the log in `dir` with these options, and recovers it if it was not closed.
+    ///
+    /// On Ok, every record that will be read is durable. A clean log is opened without reading
+    /// its records; else the segments that were not sealed are read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`], [`Error::Locked`], [`Error::NoLog`], [`Error::NotALog`],
+    /// [`Error::UnsupportedFormat`], [`Error::Corrupt`], [`Error::Full`], [`Error::Io`]. No record is lost
+    /// by any of them, and with `Corrupt` nothing was changed.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = duralog::Options::new().segment_size(1 << 20).open(dir.path())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Log> {
+        let (engine, recovery) = recover::open(self, dir.as_ref())?;
+        let engine = Arc::new(engine);
+        let worker = Worker::start(&engine)?;
+        engine.signal.wake();
+        Ok(Log { engine, worker, recovery })
+    }
+}
+
+impl Log {
+    /// Opens the log in `dir` with the default [`Options`]; creates it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = duralog::Log::open(dir.path().join("log"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(dir: impl AsRef<Path>) -> Result<Log> {
+        Options::new().open(dir)
+    }
+
+    /// Appends a record: its LSN. **Not durable yet**; it can be read at once and survives the process
+    /// being killed, and so does all before it. No system call unless the segment is full.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was appended: [`Error::RecordTooLarge`]; [`Error::Full`] if there is no room for the next
+    /// segment; [`Error::Poisoned`]; [`Error::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// let first = log.append(b"one")?;
+    /// assert!(first < log.append(b"two")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append(&self, payload: &[u8]) -> Result<Lsn> {
+        self.engine.append(payload)
+    }
+
+    /// Appends records as one: after a crash all of them are there or none. Their LSNs. Not durable yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Log::append), and [`Error::BatchTooLarge`] if they do not fit in one segment.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// let lsns = log.append_batch(&["debit", "credit"])?;
+    /// log.commit_to(lsns[1])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_batch<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Vec<Lsn>> {
+        self.engine.append_batch(payloads)
+    }
+
+    /// Appends a record and waits until it is durable; shares the sync with other threads.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Log::append) and [`commit_to`](Log::commit_to). After `Poisoned` the record may
+    /// or may not be there when the log is opened anew.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// let lsn = log.append_durable(b"paid")?;
+    /// assert!(lsn < log.durable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_durable(&self, payload: &[u8]) -> Result<Lsn> {
+        self.engine.append_durable(payload)
+    }
+
+    /// Waits until all that was appended before this call is durable; [`durable`](Log::durable) after it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] after a failed sync, this one or an earlier; [`Error::Gone`] if another thread
+    /// cut the end of the log away meanwhile; [`Error::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append(b"one")?;
+    /// assert_eq!(log.commit()?, log.end());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn commit(&self) -> Result<Lsn> {
+        self.engine.commit()
+    }
+
+    /// Waits until the record at `lsn`, and all before it, is durable.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Log::commit); [`Error::OutOfRange`] beyond the end; [`Error::Gone`] if the record is
+    /// not in the log any more, by a checkpoint (then it had been durable) or by `truncate_after`.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// let lsn = log.append(b"one")?;
+    /// log.commit_to(lsn)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn commit_to(&self, lsn: Lsn) -> Result<()> {
+        self.engine.commit_to(lsn)
+    }
+
+    /// The first position that can be read: the start of the oldest segment kept.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// assert!(log.head() <= log.durable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn head(&self) -> Lsn {
+        Lsn::new(self.engine.catalog.head())
+    }
+
+    /// Everything below survives a power cut.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// assert!(log.durable() <= log.end());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        Lsn::new(self.engine.durable())
+    }
+
+    /// Everything below has been appended; the next record's LSN is here or beyond.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// let end = log.end();
+    /// assert!(log.append(b"one")? >= end);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn end(&self) -> Lsn {
+        Lsn::new(self.engine.end())
+    }
+
+    /// The newest checkpoint: nothing below is needed. Zero if there was none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// assert_eq!(log.checkpoint_lsn(), duralog::Lsn::MIN);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn checkpoint_lsn(&self) -> Lsn {
+        Lsn::new(self.engine.checkpoint.load(std::sync::atomic::Ordering::Acquire))
+    }
+
+    /// All records from the head to the end as of now, durable or not. After [`close`](Log::close): one
+    /// [`Error::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append(b"one")?;
+    /// assert_eq!(log.replay().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replay(&self) -> Replay<'_> {
+        self.engine.replay_all()
+    }
+
+    /// The records from the first at or after `from` to the end as of now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`] below the head or beyond the end; [`Error::Corrupt`] or [`Error::Io`] if the
+    /// first record cannot be found; [`Error::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append(b"one")?;
+    /// let two = log.append(b"two")?;
+    /// assert_eq!(log.replay_from(two)?.count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replay_from(&self, from: Lsn) -> Result<Replay<'_>> {
+        self.engine.replay(Some(from), None)
+    }
+
+    /// The records whose LSN lies in `range`, for instance `..log.durable()`.
+    ///
+    /// # Errors
+    ///
+    /// As [`replay_from`](Log::replay_from).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append_durable(b"durable")?;
+    /// log.append(b"not yet")?;
+    /// assert_eq!(log.replay_range(..log.durable())?.count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replay_range(&self, range: impl RangeBounds<Lsn>) -> Result<Replay<'_>> {
+        let after = |lsn: &Lsn| Lsn::new(lsn.get().saturating_add(1));
+        let from = match range.start_bound() {
+            Bound::Included(lsn) => Some(*lsn),
+            Bound::Excluded(lsn) => Some(after(lsn)),
+            Bound::Unbounded => None,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(lsn) => Some(after(lsn)),
+            Bound::Excluded(lsn) => Some(*lsn),
+            Bound::Unbounded => None,
+        };
+        self.engine.replay(from, to)
+    }
+
+    /// The record at `lsn`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`], [`Error::NotARecord`], [`Error::Gone`], [`Error::Corrupt`], [`Error::Io`],
+    /// [`Error::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// let lsn = log.append(b"one")?;
+    /// assert_eq!(log.read(lsn)?.payload(), b"one");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read(&self, lsn: Lsn) -> Result<Record> {
+        self.engine.read(lsn)
+    }
+
+    /// Says that no record before `lsn` is needed any more, durably, and gives whole segments below it
+    /// back: some are recycled, the rest deleted, none that a reader holds. If all that was appended lies
+    /// below, the active segment is sealed and goes too. A checkpoint below the present one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotDurable`] beyond [`durable`](Log::durable); [`Error::Full`] if not even the
+    /// reserve is enough for a manifest: nothing changed; [`Error::Io`] if a file cannot be removed: the
+    /// checkpoint stands; [`Error::Poisoned`]; [`Error::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append_durable(b"one")?;
+    /// log.checkpoint(log.durable())?;
+    /// assert_eq!(log.replay().count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checkpoint(&self, lsn: Lsn) -> Result<Reclaimed> {
+        self.engine.checkpoint(lsn)
+    }
+
+    /// Seals the active segment, unless it is empty, and goes on in the next; [`end`](Log::end) after it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`], [`Error::Poisoned`], [`Error::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append(b"one")?;
+    /// log.roll()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn roll(&self) -> Result<Lsn> {
+        self.engine.roll()
+    }
+
+    /// Cuts the log back: the record at `lsn` is the last one kept. Durable on Ok, and all that is kept
+    /// is durable too; what was cut never comes back, and its LSNs are never used again. Replays that
+    /// had begun may still see it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing changed: [`Error::OutOfRange`] below the head or the checkpoint or beyond the end,
+    /// [`Error::NotARecord`], [`Error::InsideBatch`], [`Error::Gone`], [`Error::Corrupt`], [`Error::Full`],
+    /// [`Error::Closed`]. With [`Error::Poisoned`] the cut may or may not stand when the log is opened anew.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// let keep = log.append(b"keep")?;
+    /// log.append(b"undo")?;
+    /// log.truncate_after(keep)?;
+    /// assert_eq!(log.replay().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn truncate_after(&self, lsn: Lsn) -> Result<()> {
+        self.engine.truncate_after(lsn)
+    }
+
+    /// What open found.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// assert_eq!(log.recovery().tail, duralog::Tail::Clean);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Positions and counters as of now.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append(b"one")?;
+    /// assert_eq!(log.stats().appends, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Commits everything, records that the log was closed cleanly, and releases the lock. Later calls
+    /// are [`Error::Closed`]; records that were read stay valid. A second close does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] with the failure that ended this instance, or [`Error::Full`]. The lock is
+    /// released all the same, and the next open recovers the log as after a crash.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = duralog::Log::open(dir.path())?;
+    /// log.append(b"one")?;
+    /// log.close()?;
+    /// assert!(matches!(log.append(b"two"), Err(duralog::Error::Closed)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(&self) -> Result<()> {
+        if !self.engine.close_to_appends() {
+            return Ok(());
+        }
+        let closed = self.engine.sync_and_record_end(|| self.worker.stop(&self.engine));
+        let unlocked = self.engine.unlock();
+        closed.and(unlocked)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // As a crash: nothing is synced or written. The lock goes explicitly, since a child that is
+        // just being forked holds a copy of the descriptor.
+        if self.engine.close_to_appends() {
+            self.worker.stop(&self.engine);
+            drop(self.engine.unlock());
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Log {
+    type Item = Result<Record>;
+    type IntoIter = Replay<'a>;
+
+    fn into_iter(self) -> Replay<'a> {
+        self.replay()
+    }
+}
+
+impl Engine {
+    fn close_to_appends(&self) -> bool {
+        // Under the tail's lock: no append that has begun is still under way afterwards.
+        let _tail = self.tail.lock();
+        self.health.close()
+    }
+
+    fn sync_and_record_end(&self, stop_worker: impl FnOnce()) -> Result<()> {
+        let synced = self.sync_all();
+        stop_worker();
+        if let Some(cause) = self.health.failed() {
+            return Err(Error::Poisoned { cause });
+        }
+        synced?;
+        let mut upkeep = self.upkeep.lock();
+        let clean_end = Some(self.end());
+        self.write_manifest(&mut upkeep, &upkeep::Change { clean_end, ..Default::default() })
+    }
+
+    fn unlock(&self) -> Result<()> {
+        let path = self.files.directory.path();
+        self.files.directory.unlock().map_err(|e| Error::io("flock", path, e))
+    }
+}
+
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Log>();
+    shared::<Record>();
+    shared::<Error>();
+};

@@ -1,0 +1,362 @@
+//! Open: lock, manifest, recovery of what was not sealed, a segment to append to.
+//!
+//! Everything that is reported as recovered is on the disk before `open` returns: after a process kill
+//! the page cache holds records that no sync covered, and after an I/O error bytes that the disk
+//! does not have (design fact 13). So each open segment is synced, dropped from the cache, and read
+//! past it. Nothing is deleted or overwritten before the end of the log is known.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::catalog::{Catalog, Slot};
+use super::commit::Group;
+use super::engine::{Engine, Health, Tail, Upkeep};
+use super::files::{self, Files, Stock};
+use super::worker::Signal;
+use crate::Lsn;
+use crate::error::{Error, Result};
+use crate::format::frame::{Head, is_valid};
+use crate::format::header::Identity;
+use crate::format::manifest::{Entry, Manifest, State};
+use crate::format::{self, DATA_START};
+use crate::manifest;
+use crate::options::Options;
+use crate::segment::verdict::Verdict;
+use crate::segment::{file_name, id_of, open_checked};
+use crate::storage::{Access, Directory, Disk, create_directory};
+use crate::walk;
+
+/// How the log was found to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogTail {
+    /// New, or closed cleanly: the end was known.
+    Clean,
+    /// Not closed, and nothing lies behind the last record.
+    Unclean {
+        /// The end of the last record.
+        at: Lsn,
+    },
+    /// Not closed, and something unfinished lay behind the last record; no one was ever told that it was
+    /// durable, and it was cut.
+    Torn {
+        /// Where it was cut.
+        at: Lsn,
+    },
+}
+
+/// What [`Log::open`](crate::Log::open) found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Start of the oldest segment.
+    pub head: Lsn,
+    /// Where the log goes on.
+    pub end: Lsn,
+    /// Records found in the segments that had to be read; 0 after a clean close, which reads none.
+    pub records: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Segments that hold records, or will.
+    pub segments: u64,
+    /// Files removed or set aside for recycling: without records, or in no manifest.
+    pub segments_removed: u64,
+    /// How the log ended.
+    pub tail: LogTail,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What was found in the segments that were not sealed.
+struct Found {
+    sealed: Vec<Entry>,
+    tail: LogTail,
+    records: u64,
+    bytes: u64,
+}
+
+pub(crate) fn open(options: Options, path: &Path) -> Result<(Engine, Recovery)> {
+    let started = Instant::now();
+    options.validate()?;
+    if options.create {
+        create_directory(path).map_err(|e| Error::io("mkdir", path, e))?;
+    }
+    let disk = Disk::open(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::NoLog { dir: path.to_owned() },
+        _ => Error::io("open", path, e),
+    })?;
+    if !disk.try_lock().map_err(|e| Error::io("flock", path, e))? {
+        return Err(Error::Locked { dir: path.to_owned() });
+    }
+    let names = disk.names().map_err(|e| Error::io("readdir", path, e))?;
+    let manifest = match manifest::load(&disk)? {
+        Some(manifest) => manifest,
+        None => create(&disk, &names, &options)?,
+    };
+    check_files(&disk, &manifest, &names)?;
+    let files = Files::new(Box::new(disk), options, manifest.log_id)?;
+    let found = if manifest.clean_end.is_some() || manifest.segments.is_empty() {
+        Found { sealed: Vec::new(), tail: LogTail::Clean, records: 0, bytes: 0 }
+    } else {
+        find_end(&*files.directory, &manifest)?
+    };
+    let (engine, removed) = take_over(files, manifest, &found, &names)?;
+    let recovery = Recovery {
+        head: Lsn::new(engine.catalog.head()),
+        end: Lsn::new(engine.end()),
+        records: found.records,
+        bytes: found.bytes,
+        segments: engine.catalog.snapshot().len() as u64,
+        segments_removed: removed,
+        tail: found.tail,
+        elapsed: started.elapsed(),
+    };
+    Ok((engine, recovery))
+}
+
+/// No manifest: a new log, if nothing else is here.
+fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Result<Manifest> {
+    let path = directory.path();
+    if names.iter().any(|name| id_of(name).is_some()) {
+        let manifest = path.join(manifest::NAME);
+        let what = "it is missing, but there are segments";
+        return Err(Error::corrupt(manifest, None, 0, Lsn::MIN..Lsn::MIN, what));
+    }
+    // What an interrupted creation leaves, and what mkfs puts into the root of a file system.
+    let harmless = [manifest::NEW, manifest::RESERVE, "lost+found"];
+    if let Some(found) = names.iter().find(|name| !harmless.contains(&name.as_str())) {
+        return Err(Error::NotALog { dir: path.to_owned(), found: found.clone() });
+    }
+    if !options.create {
+        return Err(Error::NoLog { dir: path.to_owned() });
+    }
+    let log_id = directory.random().map_err(|e| Error::io("getrandom", path, e))?;
+    // Before any segment: so that segments without a manifest always mean that it was lost.
+    let manifest = Manifest {
+        log_id,
+        generation: 1,
+        checkpoint: 0,
+        durable: 0,
+        next_id: 1,
+        next_base: 0,
+        clean_end: None,
+        segments: Vec::new(),
+    };
+    manifest::store(directory, &manifest)?;
+    Ok(manifest)
+}
+
+/// Every named segment is there and is what the manifest says; no unnamed one says that the
+/// manifest is out of date.
+fn check_files(directory: &dyn Directory, manifest: &Manifest, names: &[String]) -> Result<()> {
+    for entry in &manifest.segments {
+        open_checked(directory, &entry.identity(manifest.log_id), Access::Read)?;
+    }
+    for id in unnamed(manifest, names).filter(|id| *id >= manifest.next_id) {
+        let path = directory.path().join(file_name(id));
+        let file = match directory.open(&file_name(id), Access::Read) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+                let what = "it is no regular file";
+                return Err(Error::corrupt(path, Some(id), 0, Lsn::MIN..Lsn::MIN, what));
+            }
+            Err(e) => return Err(Error::io("open", path, e)),
+        };
+        let mut first = vec![0; format::header::LEN];
+        file.read_at(&mut first, 0).map_err(|e| Error::io("pread", &path, e))?;
+        let Ok(identity) = Identity::decode(&first) else { continue };
+        if identity.id == id && has_first_frame(&*file, &identity).map_err(|e| Error::io("pread", &path, e))? {
+            let manifest = directory.path().join(manifest::NAME);
+            let what = format!("it is older than segment {id}, which holds records that it does not name");
+            return Err(Error::corrupt(manifest, None, 0, Lsn::MIN..Lsn::MIN, what));
+        }
+    }
+    Ok(())
+}
+
+fn has_first_frame(file: &dyn crate::storage::File, identity: &Identity) -> std::io::Result<bool> {
+    let Identity { base, size, .. } = *identity;
+    if !format::is_segment_size(size) || base > format::MAX_LSN {
+        return Ok(false);
+    }
+    let place = format::frame::Place { seed: identity.seed(), base, size, offset: DATA_START };
+    let mut first = [0; 8];
+    file.read_at(&mut first, DATA_START)?;
+    let Some(head): Option<Head> = format::frame::head(first, place) else { return Ok(false) };
+    if file.status()?.len < size {
+        return Ok(false);
+    }
+    let mut body = vec![0; 4 + head.len as usize];
+    file.read_at(&mut body, DATA_START + 4)?;
+    Ok(is_valid(head, &body, place))
+}
+
+/// Ids of segment files that the manifest does not name.
+fn unnamed<'a>(manifest: &'a Manifest, names: &'a [String]) -> impl Iterator<Item = u64> + 'a {
+    let named = |id: &u64| manifest.segments.iter().any(|entry| entry.id == *id);
+    names.iter().filter_map(|name| id_of(name)).filter(move |id| !named(id))
+}
+
+/// Walks what was not sealed. Reads only; but what it reads is durable.
+fn find_end(directory: &dyn Directory, manifest: &Manifest) -> Result<Found> {
+    let open = |entry: &&Entry| entry.state != State::Sealed;
+    for entry in manifest.segments.iter().filter(open) {
+        let (path, file) = open_checked(directory, &entry.identity(manifest.log_id), Access::ReadWrite)?;
+        file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
+        file.drop_cache().map_err(|e| Error::io("fadvise", &path, e))?;
+    }
+    let mut found = Found { sealed: Vec::new(), tail: LogTail::Clean, records: 0, bytes: 0 };
+    let last_sealed = manifest.segments.iter().rev().find(|entry| !open(entry));
+    let mut at = last_sealed.map_or(manifest.durable, |entry| entry.end);
+    let mut torn = false;
+    for (index, entry) in manifest.segments.iter().enumerate().filter(|(_, entry)| open(entry)) {
+        let mut scan = walk::scan(directory, manifest, index, Access::Direct)?;
+        let path = walk::path_of(directory, entry);
+        let stop = scan.run().map_err(|e| Error::io("pread", path, e))?;
+        let verdict = walk::judge(directory, manifest, index, &mut scan, &stop, Access::Direct)?;
+        found.records += scan.records;
+        found.bytes += scan.bytes;
+        let (end, goes_on) = match verdict {
+            Verdict::Follow { at } => (at, true),
+            Verdict::Ends { at, torn: cut } => {
+                torn = cut;
+                (at, false)
+            }
+            Verdict::Whole | Verdict::Damage { .. } => (stop.at, false),
+        };
+        if end > DATA_START {
+            at = entry.base + end;
+            found.sealed.push(Entry { state: State::Sealed, end: at, ..*entry });
+        }
+        if !goes_on {
+            break;
+        }
+    }
+    let at = Lsn::new(at);
+    found.tail = if torn { LogTail::Torn { at } } else { LogTail::Unclean { at } };
+    Ok(found)
+}
+
+/// Makes the log ours: a manifest that says it is in use, the files that have no place in it
+/// given back, a segment to append to.
+fn take_over(files: Files, old: Manifest, found: &Found, names: &[String]) -> Result<(Engine, u64)> {
+    let directory = &*files.directory;
+    let mut manifest = Manifest { generation: old.generation + 1, clean_end: None, ..old.clone() };
+    match old.clean_end {
+        Some(end) => {
+            manifest.durable = manifest.durable.max(end);
+            // A ready segment of another size could not take the records that the options allow.
+            let size = files.options.segment_size;
+            manifest.segments.retain(|entry| entry.state != State::Ready || entry.size == size);
+        }
+        None => {
+            manifest.segments.retain(|entry| entry.state == State::Sealed);
+            manifest.segments.extend(&found.sealed);
+            let end = found.sealed.last().map_or(0, |entry| entry.end);
+            manifest.durable = manifest.durable.max(end);
+        }
+    }
+    if manifest.segments != old.segments || old.clean_end.is_some() {
+        manifest::store(directory, &manifest)?;
+    } else {
+        manifest.generation = old.generation;
+    }
+    let mut stock = Stock {
+        generation: manifest.generation,
+        next_id: manifest.next_id,
+        next_base: manifest.next_base,
+        pool: Vec::new(),
+    };
+    // From here on the end of the log stands; what has no place in it may go.
+    manifest::remove_if_there(directory, manifest::NEW)?;
+    let mut removed = 0;
+    for id in unnamed(&manifest, names) {
+        files.give_back(&mut stock, id)?;
+        removed += 1;
+    }
+    for entry in &found.sealed {
+        give_rest_back(directory, entry);
+    }
+    let (writer, ready) = match (old.clean_end, manifest.active().copied()) {
+        (Some(end), Some(active)) => {
+            let ready = manifest.segments.iter().filter(|entry| entry.state == State::Ready);
+            let open = |entry: &Entry| files.open_writer(entry, entry.base + DATA_START);
+            let ready = ready.map(open).collect::<Result<VecDeque<_>>>()?;
+            (files.open_writer(&active, end)?, ready)
+        }
+        _ => {
+            let writer = files.make_segment(&mut stock)?;
+            let identity = *writer.segment().identity();
+            (stock.next_id, stock.next_base) = (identity.id + 1, identity.base + identity.size);
+            manifest.generation += 1;
+            (manifest.next_id, manifest.next_base) = (stock.next_id, stock.next_base);
+            manifest.segments.push(files::entry(&identity, State::Active, 0));
+            // Everything below the new window is durable: all that is reported was read from the disk.
+            manifest.durable = identity.base + DATA_START;
+            manifest::store(directory, &manifest)?;
+            stock.generation = manifest.generation;
+            (writer, VecDeque::new())
+        }
+    };
+    Ok((engine(files, &manifest, stock, writer, ready), removed))
+}
+
+/// A segment that ended early gives the blocks behind its end back. Only space is at stake: where the file
+/// system cannot punch holes they stay until the checkpoint passes.
+fn give_rest_back(directory: &dyn Directory, entry: &Entry) {
+    let rest = (entry.end - entry.base + 8).next_multiple_of(DATA_START)..entry.size;
+    if !rest.is_empty() {
+        drop(directory.open(&file_name(entry.id), Access::ReadWrite).map(|file| file.punch_hole(rest)));
+    }
+}
+
+fn engine(
+    files: Files,
+    manifest: &Manifest,
+    stock: Stock,
+    writer: crate::segment::SegmentWriter,
+    ready: VecDeque<crate::segment::SegmentWriter>,
+) -> Engine {
+    let end = writer.lsn();
+    let writer_start = writer.segment().base() + DATA_START;
+    let sealed = manifest.segments.iter().filter(|entry| entry.state == State::Sealed);
+    let mut slots: Vec<Arc<Slot>> =
+        sealed.map(|entry| Slot::sealed(entry.identity(manifest.log_id), entry.end)).collect();
+    let sealed = slots.len();
+    slots.push(Slot::active(writer.segment()));
+    let sync_at = match files.options.sync_policy {
+        crate::SyncPolicy::Bytes(every) => end.saturating_add(every),
+        _ => u64::MAX,
+    };
+    let tail = Tail {
+        writer,
+        ready,
+        unsynced: Vec::new(),
+        spoiled: false,
+        marked: end,
+        sync_at,
+        appends: 0,
+        bytes: 0,
+    };
+    let mut cold = Vec::new();
+    if manifest.segments.iter().any(|entry| entry.state == State::Ready) || end > writer_start {
+        cold.extend([&tail.writer].into_iter().chain(&tail.ready).map(|w| Arc::clone(w.segment())));
+    }
+    Engine {
+        files,
+        tail: Mutex::new(tail),
+        catalog: Catalog::new(slots),
+        group: Group::default(),
+        upkeep: Mutex::new(Upkeep { stock, retired: Vec::new(), cold, sealed }),
+        health: Health::default(),
+        signal: Signal::default(),
+        end: AtomicU64::new(end),
+        durable: AtomicU64::new(end),
+        checkpoint: AtomicU64::new(manifest.checkpoint),
+    }
+}

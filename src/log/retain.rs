@@ -1,0 +1,139 @@
+//! Giving up what is no longer needed: `checkpoint` at the front, `truncate_after` at the back, and
+//! `roll`, which makes the active segment one that can be given up.
+
+use std::sync::atomic::Ordering;
+
+use super::engine::{Engine, Upkeep};
+use super::upkeep::Change;
+use crate::Lsn;
+use crate::error::{Error, Result};
+use crate::format::frame::Kind;
+use crate::log::Reclaimed;
+
+impl Engine {
+    pub(crate) fn checkpoint(&self, lsn: Lsn) -> Result<Reclaimed> {
+        self.health.check()?;
+        let durable = self.durable();
+        if lsn.get() > durable {
+            return Err(Error::NotDurable { lsn, durable: Lsn::new(durable) });
+        }
+        let mut upkeep = self.upkeep.lock();
+        if lsn.get() <= self.checkpoint.load(Ordering::Acquire) {
+            return Ok(Reclaimed::default());
+        }
+        self.roll_if_below(&mut upkeep, lsn.get())?;
+        // First the manifest is durable, then the files go: a crash in between leaves files that
+        // nothing names, never names without files (P10).
+        let change = Change { checkpoint: Some(lsn.get()), ..Change::default() };
+        self.write_manifest(&mut upkeep, &change)?;
+        self.checkpoint.store(lsn.get(), Ordering::Release);
+        let gone = self.catalog.retire(|slot| slot.end().is_some_and(|end| end <= lsn.get()));
+        upkeep.sealed = upkeep.sealed.min(self.catalog.snapshot().len());
+        upkeep.retired.extend(gone);
+        let (segments, bytes) = self.release_retired(&mut upkeep)?;
+        Ok(Reclaimed { segments, bytes })
+    }
+
+    /// A checkpoint of everything in the active segment seals it, so that it too can go. On a full disk
+    /// it stays: the checkpoint itself must still be possible.
+    fn roll_if_below(&self, upkeep: &mut Upkeep, checkpoint: u64) -> Result<()> {
+        let below = |engine: &Engine| {
+            let tail = engine.tail.lock();
+            !tail.writer.is_empty() && tail.writer.lsn() <= checkpoint
+        };
+        if !below(self) {
+            return Ok(());
+        }
+        if self.tail.lock().ready.is_empty() {
+            match self.provide(upkeep) {
+                Err(Error::Full { .. }) => return Ok(()),
+                provided => provided?,
+            }
+        }
+        let mut tail = self.tail.lock();
+        if tail.writer.lsn() <= checkpoint {
+            self.roll_tail(&mut tail)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn roll(&self) -> Result<Lsn> {
+        loop {
+            let mut tail = self.tail.lock();
+            self.health.check()?;
+            if tail.writer.is_empty() || self.roll_tail(&mut tail)? {
+                return Ok(Lsn::new(tail.writer.lsn()));
+            }
+            drop(tail);
+            self.provide_segment()?;
+        }
+    }
+
+    /// Seals the segment at the cut and goes on in the next unused window: bytes that were published
+    /// never change, and what was cut can never come back (raft-wal's `ForceSeal`, etcd's lesson).
+    pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
+        self.health.check()?;
+        let mut upkeep = self.upkeep.lock();
+        let cut = self.cut_position(lsn)?;
+        if self.tail.lock().ready.is_empty() {
+            self.provide(&mut upkeep)?;
+        }
+        self.while_leading(|| self.cut_at(&mut upkeep, cut))?;
+        self.release_retired(&mut upkeep)?;
+        self.signal.wake();
+        Ok(())
+    }
+
+    /// The end of the record at `lsn`, if the log can be cut there.
+    fn cut_position(&self, lsn: Lsn) -> Result<u64> {
+        let (segment, offset) = self.locate(lsn)?;
+        let cut = match segment.frame(offset) {
+            Some((head, _)) if head.kind == Kind::Part => return Err(Error::InsideBatch { lsn }),
+            Some((head, _)) => lsn.get() + head.frame_len(),
+            None => return Err(Error::NotARecord { lsn }),
+        };
+        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        if cut < checkpoint {
+            let end = Lsn::new(self.end());
+            return Err(Error::OutOfRange { lsn, head: Lsn::new(checkpoint), end });
+        }
+        Ok(cut)
+    }
+
+    /// With leadership: no one syncs meanwhile. With the tail: no one appends.
+    fn cut_at(&self, upkeep: &mut Upkeep, cut: u64) -> Result<((), u64)> {
+        let mut tail = self.tail.lock();
+        self.health.check()?;
+        let active = std::sync::Arc::clone(tail.writer.segment());
+        let kept = tail.unsynced.iter().chain([&active]).filter(|segment| segment.base() < cut);
+        for segment in kept {
+            // Whole: what is dirty in it is not worth knowing here.
+            let whole = 0..segment.identity().size;
+            segment
+                .sync(self.files.options.sync_method, whole)
+                .map_err(|e| self.health.poison(e))?;
+        }
+        let change = Change { cut: Some(cut), ..Change::default() };
+        self.write_manifest_locked(upkeep, &change, &tail)?;
+        let Some(next) = tail.ready.pop_front() else {
+            return Err(Error::Closed); // unreachable: `upkeep` is held, and a ready segment was seen
+        };
+        let start = next.lsn();
+        let gone = self.catalog.retire(|slot| slot.identity().base >= cut);
+        upkeep.retired.extend(gone);
+        if let Some(slot) = self.catalog.find(cut.saturating_sub(1)) {
+            slot.set_end(cut);
+        }
+        self.catalog.push(super::catalog::Slot::active(next.segment()));
+        tail.writer = next;
+        tail.unsynced.clear();
+        tail.spoiled = false;
+        tail.marked = start;
+        self.end.store(start, Ordering::Release);
+        drop(tail);
+        if let Some(slot) = self.catalog.find(cut.saturating_sub(1)) {
+            slot.loosen();
+        }
+        Ok(((), start))
+    }
+}

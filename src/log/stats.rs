@@ -1,0 +1,62 @@
+//! Counters and positions for whoever watches.
+
+use super::engine::Engine;
+use crate::Lsn;
+
+/// A look at the log, from [`Log::stats`](crate::Log::stats). Counters begin at open.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Start of the oldest segment.
+    pub head: Lsn,
+    /// Nothing below is needed.
+    pub checkpoint: Lsn,
+    /// Everything below survives a power cut.
+    pub durable: Lsn,
+    /// Everything below has been appended.
+    pub end: Lsn,
+    /// Segments sealed.
+    pub segments_sealed: u64,
+    /// Segments made ready ahead of the active one.
+    pub segments_ready: u64,
+    /// Files kept for recycling.
+    pub segments_spare: u64,
+    /// Segments out of the log that a reader still holds.
+    pub segments_held: u64,
+    /// Records appended.
+    pub appends: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Syncs of the log's records.
+    pub syncs: u64,
+    /// Records covered by a sync, on average: how well group commit groups.
+    pub records_per_sync: f64,
+}
+
+impl Engine {
+    pub(crate) fn stats(&self) -> Stats {
+        let (spare, held) = {
+            let upkeep = self.upkeep.lock();
+            (upkeep.stock.pool.len() as u64, upkeep.retired.len() as u64)
+        };
+        let (syncs, records) = self.syncs();
+        let tail = self.tail.lock();
+        let lsn = |at: u64| Lsn::new(at);
+        #[expect(clippy::cast_precision_loss, reason = "an average for people")]
+        let records_per_sync = if syncs == 0 { 0.0 } else { records as f64 / syncs as f64 };
+        Stats {
+            head: lsn(self.catalog.head()),
+            checkpoint: lsn(self.checkpoint.load(std::sync::atomic::Ordering::Acquire)),
+            durable: lsn(self.durable()),
+            end: lsn(self.end()),
+            segments_sealed: (self.catalog.snapshot().len() as u64).saturating_sub(1),
+            segments_ready: tail.ready.len() as u64,
+            segments_spare: spare,
+            segments_held: held,
+            appends: tail.appends,
+            bytes: tail.bytes,
+            syncs,
+            records_per_sync,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Upkeep: everything that changes the set of segments, away from the append path.
+//!
+//! The worker has no logic of its own: it calls [`Engine::step`]. An append that finds no ready
+//! segment, because the worker has not come to it, does the same work itself.
+
+use parking_lot::MutexGuard;
+
+use super::catalog::Slot;
+use super::engine::{Engine, Tail, Upkeep};
+use super::files;
+use crate::error::{Error, Result};
+use crate::format::manifest::{Entry, Manifest, State};
+use crate::manifest;
+use crate::segment::SegmentWriter;
+
+/// What a manifest says besides the segments that are always in it.
+#[derive(Default)]
+pub(super) struct Change<'a> {
+    /// A segment made ready, to be named for the first time.
+    pub(super) ready: Option<&'a SegmentWriter>,
+    /// The checkpoint; segments wholly below it are left out.
+    pub(super) checkpoint: Option<u64>,
+    /// The position at which the log is closed.
+    pub(super) clean_end: Option<u64>,
+    /// The end of the log after a cut back: later segments are left out, the next ready one is active.
+    pub(super) cut: Option<u64>,
+}
+
+impl Engine {
+    /// One round of background work. A full disk is left to the append that meets it.
+    pub(crate) fn step(&self) -> Result<()> {
+        self.health.check()?;
+        // Rolled segments are synced even if no one commits, so that recovery has few to read.
+        let rolled = self.tail.lock().unsynced.last().map(|segment| segment.base() + segment.identity().size);
+        if let Some(limit) = rolled {
+            self.wait_durable(limit.min(self.end()), 0).or_else(ignore_gone)?;
+        }
+        let mut upkeep = self.upkeep.lock();
+        self.health.check()?;
+        if self.tail.lock().ready.is_empty() {
+            self.provide(&mut upkeep)?;
+        }
+        if self.seals_due(&upkeep) {
+            self.write_manifest(&mut upkeep, &Change::default())?;
+        }
+        for segment in std::mem::take(&mut upkeep.cold) {
+            segment.warm()?;
+        }
+        self.release_retired(&mut upkeep)?;
+        manifest::fill_reserve(&*self.files.directory).map_err(|e| self.health.unless_full(e))
+    }
+
+    /// Makes sure that there is a segment to roll into.
+    pub(crate) fn provide_segment(&self) -> Result<()> {
+        let mut upkeep = self.upkeep.lock();
+        self.health.check()?;
+        if self.tail.lock().ready.is_empty() { self.provide(&mut upkeep) } else { Ok(()) }
+    }
+
+    /// Makes a segment ready and names it in a durable manifest: only then may it be appended to.
+    pub(super) fn provide(&self, upkeep: &mut Upkeep) -> Result<()> {
+        let made = self.files.make_segment(&mut upkeep.stock);
+        let made = made.map_err(|e| self.health.unless_full(e))?;
+        let identity = *made.segment().identity();
+        upkeep.stock.next_id = identity.id + 1;
+        upkeep.stock.next_base = identity.base + identity.size;
+        let change = Change { ready: Some(&made), ..Change::default() };
+        if let Err(error) = self.write_manifest(upkeep, &change) {
+            if matches!(error, Error::Full { .. }) {
+                // Nothing names it; the numbers were never used.
+                (upkeep.stock.next_id, upkeep.stock.next_base) = (identity.id, identity.base);
+                manifest::remove_if_there(
+                    &*self.files.directory,
+                    &crate::segment::file_name(identity.id),
+                )?;
+            }
+            return Err(error);
+        }
+        self.tail.lock().ready.push_back(made);
+        Ok(())
+    }
+
+    fn seals_due(&self, upkeep: &Upkeep) -> bool {
+        let durable = self.durable();
+        let sealed = |slot: &Slot| slot.end().is_some_and(|end| end <= durable);
+        let sealed = self.catalog.snapshot().iter().filter(|slot| sealed(slot)).count();
+        sealed > upkeep.sealed
+    }
+
+    /// Replaces the manifest. `Full`: nothing has changed. Any other error poisons the log.
+    pub(super) fn write_manifest(&self, upkeep: &mut Upkeep, change: &Change<'_>) -> Result<()> {
+        let tail = self.tail.lock();
+        self.write_manifest_of(upkeep, change, tail, true)
+    }
+
+    /// The same, with the tail locked by the caller until the manifest is durable.
+    pub(super) fn write_manifest_locked(
+        &self,
+        upkeep: &mut Upkeep,
+        change: &Change<'_>,
+        tail: &Tail,
+    ) -> Result<()> {
+        let manifest = self.compose(upkeep, change, tail);
+        self.store(upkeep, &manifest)
+    }
+
+    fn write_manifest_of(
+        &self,
+        upkeep: &mut Upkeep,
+        change: &Change<'_>,
+        tail: MutexGuard<'_, Tail>,
+        loosen: bool,
+    ) -> Result<()> {
+        let manifest = self.compose(upkeep, change, &tail);
+        // The append lock is not held across the system calls.
+        drop(tail);
+        self.store(upkeep, &manifest)?;
+        if loosen {
+            // Sealed for good: open from now on only while someone reads.
+            let sealed = |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);
+            let slots = self.catalog.snapshot();
+            slots.iter().filter(|slot| sealed(slot.identity().id)).for_each(|slot| slot.loosen());
+        }
+        Ok(())
+    }
+
+    fn store(&self, upkeep: &mut Upkeep, manifest: &Manifest) -> Result<()> {
+        manifest::store(&*self.files.directory, manifest).map_err(|e| self.health.unless_full(e))?;
+        upkeep.stock.generation = manifest.generation;
+        upkeep.sealed = manifest.segments.iter().filter(|e| e.state == State::Sealed).count();
+        Ok(())
+    }
+
+    fn compose(&self, upkeep: &Upkeep, change: &Change<'_>, tail: &Tail) -> Manifest {
+        let durable = self.durable();
+        let checkpoint = change.checkpoint.unwrap_or_else(|| self.checkpoint.load(std::sync::atomic::Ordering::Acquire));
+        let mut segments: Vec<Entry> = Vec::new();
+        // The first that is not sealed is called active, whoever is appended to by now: recovery
+        // starts there and follows the end frames.
+        let open_state = |segments: &[Entry]| match segments.last().map(|entry| entry.state) {
+            None | Some(State::Sealed) => State::Active,
+            Some(State::Active | State::Ready) => State::Ready,
+        };
+        for slot in self.catalog.snapshot() {
+            let identity = slot.identity();
+            let end = match (slot.end(), change.cut) {
+                (_, Some(cut)) if cut <= identity.base => continue,
+                (_, Some(cut)) if cut <= slot.limit() => Some(cut),
+                (end, Some(_)) => end,
+                // A seal says that everything below the end was synced.
+                (end, None) => end.filter(|end| *end <= durable),
+            };
+            match end {
+                Some(end) if change.checkpoint.is_some_and(|checkpoint| end <= checkpoint) => {}
+                Some(end) => segments.push(files::entry(identity, State::Sealed, end)),
+                None => segments.push(files::entry(identity, open_state(&segments), 0)),
+            }
+        }
+        let ready = tail.ready.iter().chain(change.ready);
+        for writer in ready {
+            segments.push(files::entry(writer.segment().identity(), open_state(&segments), 0));
+        }
+        let durable = match (change.cut, tail.ready.front()) {
+            (Some(_), Some(next)) => next.lsn(),
+            _ => durable,
+        };
+        Manifest {
+            log_id: self.files.log_id,
+            generation: upkeep.stock.generation + 1,
+            checkpoint,
+            durable,
+            next_id: upkeep.stock.next_id,
+            next_base: upkeep.stock.next_base,
+            clean_end: change.clean_end,
+            segments,
+        }
+    }
+
+    /// Recycles or removes what is out of the log, once no reader holds it; oldest first.
+    pub(super) fn release_retired(&self, upkeep: &mut Upkeep) -> Result<(u64, u64)> {
+        let (mut segments, mut bytes) = (0, 0);
+        let mut pinned = Vec::new();
+        let mut failed = None;
+        for slot in std::mem::take(&mut upkeep.retired) {
+            if slot.is_pinned() || failed.is_some() {
+                pinned.push(slot);
+                continue;
+            }
+            let identity = slot.identity();
+            match self.files.give_back(&mut upkeep.stock, identity.id) {
+                Ok(()) => (segments, bytes) = (segments + 1, bytes + identity.size),
+                Err(error) => {
+                    failed = Some(error);
+                    pinned.push(slot);
+                }
+            }
+        }
+        upkeep.retired = pinned;
+        failed.map_or(Ok((segments, bytes)), Err)
+    }
+
+    pub(crate) fn has_retired(&self) -> bool {
+        !self.upkeep.lock().retired.is_empty()
+    }
+}
+
+/// A cut back met the position that was waited for: then there is nothing to seal.
+fn ignore_gone(error: Error) -> Result<()> {
+    match error {
+        Error::Gone { .. } | Error::OutOfRange { .. } => Ok(()),
+        other => Err(other),
+    }
+}

@@ -1,0 +1,101 @@
+//! The background thread: it waits and calls. All logic is in [`Engine::step`] and in commit.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::engine::Engine;
+use crate::error::{Error, Result};
+use crate::options::SyncPolicy;
+
+/// How often segments that readers hold are looked at again.
+const RETIRED_EVERY: Duration = Duration::from_millis(50);
+
+/// Wakes the worker.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    flags: Mutex<Flags>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
+    work: bool,
+    stop: bool,
+}
+
+impl Signal {
+    pub(crate) fn wake(&self) {
+        self.flags.lock().work = true;
+        self.changed.notify_one();
+    }
+
+    fn stop(&self) {
+        self.flags.lock().stop = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for work, or for `at_most`. False: stop.
+    fn wait(&self, at_most: Option<Duration>) -> bool {
+        let mut flags = self.flags.lock();
+        while !flags.work && !flags.stop {
+            match at_most {
+                None => self.changed.wait(&mut flags),
+                Some(time) => {
+                    if self.changed.wait_for(&mut flags, time).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        flags.work = false;
+        !flags.stop
+    }
+}
+
+/// The thread; joined on close and on drop.
+#[derive(Debug, Default)]
+pub(crate) struct Worker {
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Worker {
+    pub(crate) fn start(engine: &Arc<Engine>) -> Result<Worker> {
+        let running = Arc::clone(engine);
+        let spawned = std::thread::Builder::new().name("duralog".into()).spawn(move || run(&running));
+        match spawned {
+            Ok(thread) => Ok(Worker { thread: Mutex::new(Some(thread)) }),
+            Err(e) => Err(Error::io("clone", engine.files.directory.path(), e)),
+        }
+    }
+
+    pub(crate) fn stop(&self, engine: &Engine) {
+        engine.signal.stop();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic in the worker would be a bug; it has no state of its own to lose.
+            drop(thread.join());
+        }
+    }
+}
+
+fn run(engine: &Engine) {
+    loop {
+        let policy = engine.files.options.sync_policy;
+        let at_most = match policy {
+            SyncPolicy::Interval(every) => Some(every),
+            _ if engine.has_retired() => Some(RETIRED_EVERY),
+            _ => None,
+        };
+        if !engine.signal.wait(at_most) {
+            return;
+        }
+        // Errors are not lost here: a failed sync has poisoned the log, and a full disk is met
+        // again by the append that needs the space.
+        if policy != SyncPolicy::OnCommit {
+            drop(engine.commit());
+        }
+        drop(engine.step());
+    }
+}

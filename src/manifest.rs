@@ -1,0 +1,119 @@
+//! The manifest as a file: loaded at open, replaced atomically at every change of the set of segments.
+
+use crate::Lsn;
+use crate::error::{Error, Result};
+use crate::format::header::Refusal;
+use crate::format::manifest::Manifest;
+use crate::storage::{Access, Directory};
+
+pub(crate) const NAME: &str = "MANIFEST";
+pub(crate) const NEW: &str = "MANIFEST.new";
+/// Space held back for a manifest on a full disk; never named in one.
+pub(crate) const RESERVE: &str = "RESERVE";
+/// Room for the manifest of 1,400 segments, and for what the file system needs to name it.
+const RESERVE_SIZE: u64 = 64 << 10;
+/// No allocation larger than a manifest can be.
+const MAX_SIZE: u64 = 64 << 20;
+
+/// Reads the manifest. None: there is none.
+pub(crate) fn load(directory: &dyn Directory) -> Result<Option<Manifest>> {
+    let path = directory.path().join(NAME);
+    let nowhere = Lsn::MIN..Lsn::MIN;
+    let damage = |what: &str| Error::corrupt(&path, None, 0, nowhere.clone(), what);
+    let file = match directory.open(NAME, Access::Read) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+            return Err(damage("it is no regular file"));
+        }
+        Err(e) => return Err(Error::io("open", &path, e)),
+    };
+    let len = file.status().map_err(|e| Error::io("fstat", &path, e))?.len;
+    if len > MAX_SIZE {
+        return Err(damage("it is larger than a manifest can be"));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let read = file.read_at(&mut bytes, 0).map_err(|e| Error::io("pread", &path, e))?;
+    bytes.truncate(read);
+    match Manifest::decode(&bytes) {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(Refusal::Damaged(what)) => Err(damage(what)),
+        Err(Refusal::Unsupported { version, features }) => {
+            Err(Error::UnsupportedFormat { path, version, features })
+        }
+    }
+}
+
+/// Replaces the manifest; durable on Ok.
+///
+/// `Full`: the old manifest stands and nothing has changed, also after a crash. Any other error: which of
+/// the two stands after a crash is unknown, and the log must not go on.
+pub(crate) fn store(directory: &dyn Directory, manifest: &Manifest) -> Result<()> {
+    let path = directory.path().join(NEW);
+    let bytes = manifest.encode().map_err(|what| Error::Full {
+        op: "encode",
+        path: path.clone(),
+        source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
+    })?;
+    if let Err(error) = write_new(directory, &bytes) {
+        if !matches!(error, Error::Full { .. }) || !release_reserve(directory)? {
+            return Err(error);
+        }
+        write_new(directory, &bytes)?;
+    }
+    // From here on an error is never `Full`: the new name may or may not be durable.
+    let unknown = |op, source| Error::Io { op, path: directory.path().join(NAME), source };
+    directory.rename(NEW, NAME).map_err(|e| unknown("rename", e))?;
+    directory.sync().map_err(|e| unknown("fsync of the directory", e))
+}
+
+fn write_new(directory: &dyn Directory, bytes: &[u8]) -> Result<()> {
+    let path = directory.path().join(NEW);
+    remove_if_there(directory, NEW)?;
+    let written = directory.create(NEW).map_err(|e| Error::io("open", &path, e)).and_then(|file| {
+        file.write_at(bytes, 0).map_err(|e| Error::io("pwrite", &path, e))?;
+        file.sync().map_err(|e| Error::io("fdatasync", &path, e))
+    });
+    if written.is_err() {
+        remove_if_there(directory, NEW)?;
+    }
+    written
+}
+
+pub(crate) fn remove_if_there(directory: &dyn Directory, name: &str) -> Result<()> {
+    match directory.remove(name) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("unlink", directory.path().join(name), e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives the reserve's blocks back. False: there was none.
+fn release_reserve(directory: &dyn Directory) -> Result<bool> {
+    match directory.remove(RESERVE) {
+        // Journaling file systems hand blocks out again only once the removal is committed.
+        Ok(()) => directory.sync().map_err(|e| Error::io("fsync", directory.path(), e)).map(|()| true),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Puts the reserve back, if there is room. Durable, though nothing depends on it: a name that is
+/// in the directory and not durable would be an exception to explain.
+pub(crate) fn fill_reserve(directory: &dyn Directory) -> Result<()> {
+    let path = directory.path().join(RESERVE);
+    let file = match directory.create(RESERVE) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(e) => return Err(Error::io("open", &path, e)),
+    };
+    let filled = file
+        .allocate(RESERVE_SIZE)
+        .map_err(|e| Error::io("fallocate", &path, e))
+        .and_then(|()| file.sync().map_err(|e| Error::io("fdatasync", &path, e)))
+        .and_then(|()| directory.sync().map_err(|e| Error::io("fsync", directory.path(), e)));
+    if filled.is_err() {
+        remove_if_there(directory, RESERVE)?;
+    }
+    filled
+}

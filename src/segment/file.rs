@@ -1,0 +1,260 @@
+//! A segment file: creation, recycling, opening, reading what is published, syncing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::Lsn;
+use crate::error::{Error, Result};
+use crate::format::frame::{self, Head, Place};
+use crate::format::header::{self, Identity, Refusal};
+use crate::format::{self, DATA_START};
+use crate::options::SyncMethod;
+use crate::storage::{Access, Directory, File, Region, Writer};
+
+const PAGE: usize = 4096;
+/// How much is read at once to warm a recycled file, and populated at once for a reader: the size of a
+/// huge page, with which the cost of the system call was not measurable (design fact 12).
+const WINDOW: u64 = 2 << 20;
+
+/// The file of segment `id`.
+pub(crate) fn file_name(id: u64) -> String {
+    format!("{id:016x}.seg")
+}
+
+/// The id in a segment file's name; none if it is not such a name.
+pub(crate) fn id_of(name: &str) -> Option<u64> {
+    let id = u64::from_str_radix(name.strip_suffix(".seg")?, 16).ok()?;
+    (file_name(id) == name).then_some(id)
+}
+
+/// A segment in use: one descriptor and one mapping for as long as anyone holds it.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    identity: Identity,
+    seed: u32,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    region: Arc<Region>,
+}
+
+/// The header block and the zero word behind it, which ends the frames of an empty segment.
+fn first_bytes(identity: &Identity) -> Vec<u8> {
+    let mut bytes = identity.encode();
+    bytes.resize(PAGE + 8, 0);
+    bytes
+}
+
+impl Segment {
+    /// Makes a new file, allocated, filled and synced. Its name is not durable yet.
+    ///
+    /// Filled, because a sync of a page in an unwritten extent also has to convert it (2 to 2.9
+    /// times slower), and because ext4 may lose such a page for good after an I/O error.
+    /// By pages, because the page cache keeps them in folios as large as the write, and a store of
+    /// 100 bytes dirties its whole folio.
+    pub(crate) fn create(directory: &dyn Directory, identity: Identity) -> Result<Arc<dyn File>> {
+        let name = file_name(identity.id);
+        let path = directory.path().join(&name);
+        let file = directory.create(&name).map_err(|e| Error::io("open", &path, e))?;
+        let filled = file.allocate(identity.size).map_err(|e| Error::io("fallocate", &path, e)).and_then(|()| {
+            let zeros = [0; PAGE];
+            let first = first_bytes(&identity);
+            let write = |bytes: &[u8], at| file.write_at(bytes, at).map_err(|e| Error::io("pwrite", &path, e));
+            for at in (0..identity.size).step_by(PAGE) {
+                write(&zeros, at)?;
+            }
+            write(&first, 0)?;
+            file.sync().map_err(|e| Error::io("fdatasync", &path, e))
+        });
+        match filled {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                // Whether or not this succeeds, the file is debris: no manifest names it.
+                drop(directory.remove(&name));
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a file that is in the directory under its new name, durably, a new header and so a
+    /// new life, and reads it into the cache by pages, for the same reason as in `create`.
+    pub(crate) fn recycle(directory: &dyn Directory, identity: Identity) -> Result<Arc<dyn File>> {
+        let name = file_name(identity.id);
+        let path = directory.path().join(&name);
+        let file = directory.open(&name, Access::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
+        file.write_at(&first_bytes(&identity), 0).map_err(|e| Error::io("pwrite", &path, e))?;
+        file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
+        warm(&*file, identity.size).map_err(|e| Error::io("pread", &path, e))?;
+        Ok(file)
+    }
+
+    /// Opens a segment that the manifest names, checks that it is that one, and maps it. Readers see
+    /// what is below `end`; the writer that is returned may go on from there if `writable`.
+    pub(crate) fn open(
+        directory: &dyn Directory,
+        identity: Identity,
+        access: Access,
+        stores: bool,
+        end: u64,
+    ) -> Result<(Arc<Segment>, Writer)> {
+        let (path, file) = open_checked(directory, &identity, access)?;
+        Segment::map(path, file, identity, stores, end)
+    }
+
+    /// Maps an open file.
+    pub(crate) fn map(
+        path: PathBuf,
+        file: Arc<dyn File>,
+        identity: Identity,
+        stores: bool,
+        end: u64,
+    ) -> Result<(Arc<Segment>, Writer)> {
+        let published = end.saturating_sub(identity.base);
+        let writer = file.map(identity.size, stores, published).map_err(|e| Error::io("mmap", &path, e))?;
+        let region = Arc::clone(writer.region());
+        let seed = identity.seed();
+        Ok((Arc::new(Segment { identity, seed, path, file, region }), writer))
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    pub(crate) fn base(&self) -> u64 {
+        self.identity.base
+    }
+
+    pub(crate) fn seed(&self) -> u32 {
+        self.seed
+    }
+
+    pub(super) fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
+    /// Makes everything written to it durable; `dirty` is where the unsynced bytes may be.
+    pub(crate) fn sync(&self, method: SyncMethod, dirty: std::ops::Range<u64>) -> Result<()> {
+        match method {
+            SyncMethod::Fdatasync => self.file.sync().map_err(|e| Error::io("fdatasync", &self.path, e)),
+            SyncMethod::Msync => self
+                .region
+                .sync(dirty.start, dirty.end.saturating_sub(dirty.start))
+                .map_err(|e| Error::io("msync", &self.path, e)),
+        }
+    }
+
+    /// The valid frame at `offset`, with its word and payload: `body.get(4..)` is the payload. None: there
+    /// is no valid frame below the published end.
+    #[inline]
+    pub(crate) fn frame(&self, offset: u64) -> Option<(Head, &[u8])> {
+        let place = self.place(offset);
+        let first: [u8; 8] = self.region.bytes(offset, 8)?.try_into().ok()?;
+        let head = frame::head(first, place)?;
+        let body = self.region.bytes(offset + 4, 4 + head.len as usize)?;
+        frame::is_valid(head, body, place).then_some((head, body))
+    }
+
+    /// How long the frame at `offset` says it is, if its head is one: how much to populate before it is checked.
+    pub(crate) fn frame_len_at(&self, offset: u64) -> Option<u64> {
+        let first: [u8; 8] = self.region.bytes(offset, 8)?.try_into().ok()?;
+        frame::head(first, self.place(offset)).map(Head::frame_len)
+    }
+
+    /// The published bytes of a frame's payload; the frame was valid before.
+    #[inline]
+    pub(crate) fn payload(&self, offset: u64, len: usize) -> &[u8] {
+        self.region.bytes(offset + frame::HEADER_LEN, len).unwrap_or(&[])
+    }
+
+    pub(crate) fn place(&self, offset: u64) -> Place {
+        Place { seed: self.seed, base: self.identity.base, size: self.identity.size, offset }
+    }
+
+    /// Reads in what a reader is about to touch at `offset`, and a window ahead of it; the end of what is
+    /// now safe to touch. An unreadable sector is an error here, where a touch would be a signal.
+    pub(crate) fn populate(&self, offset: u64, at_least: u64) -> Result<u64> {
+        let start = offset / WINDOW * WINDOW;
+        let end = (start + WINDOW).max(offset.saturating_add(at_least)).min(self.identity.size);
+        let len = end.saturating_sub(start);
+        let done = self.region.populate(start, len).or_else(|error| match error.kind() {
+            // An old kernel: reading the file brings the same pages in, with the same error.
+            std::io::ErrorKind::Unsupported => read_through(&*self.file, start, end),
+            _ => Err(error),
+        });
+        done.map_err(|e| Error::io("madvise", &self.path, e))?;
+        Ok(end)
+    }
+
+    /// Brings the file's pages from `offset` on into the cache, one by one.
+    pub(crate) fn warm(&self) -> Result<()> {
+        warm(&*self.file, self.identity.size).map_err(|e| Error::io("pread", &self.path, e))
+    }
+
+    /// Damage found at `offset`, where the committed log goes on to `until`.
+    #[cold]
+    pub(crate) fn damage(&self, offset: u64, until: u64, what: &str) -> Error {
+        let from = self.identity.base.saturating_add(offset);
+        let lsns = Lsn::new(from)..Lsn::new(until.max(from));
+        Error::corrupt(&self.path, Some(self.identity.id), offset, lsns, what)
+    }
+}
+
+fn warm(file: &dyn File, size: u64) -> std::io::Result<()> {
+    file.no_readahead()?;
+    read_through(file, 0, size)
+}
+
+fn read_through(file: &dyn File, start: u64, end: u64) -> std::io::Result<()> {
+    let mut buffer = vec![0; PAGE * 64];
+    let mut at = start;
+    while at < end {
+        match file.read_at(&mut buffer, at)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => at += n as u64,
+        }
+    }
+    Ok(())
+}
+
+/// Opens a segment that the manifest names and checks size and header: the file, or what is wrong with it.
+pub(crate) fn open_checked(
+    directory: &dyn Directory,
+    identity: &Identity,
+    access: Access,
+) -> Result<(PathBuf, Arc<dyn File>)> {
+    let name = file_name(identity.id);
+    let path = directory.path().join(&name);
+    let damage = |offset, what: &str| {
+        let lsns = Lsn::new(identity.base)..Lsn::new(identity.base + identity.size);
+        Error::corrupt(&path, Some(identity.id), offset, lsns, what)
+    };
+    let file = directory.open(&name, access).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => damage(0, "the manifest names it, but it is missing"),
+        std::io::ErrorKind::InvalidData => damage(0, "it is no regular file"),
+        _ => Error::io("open", &path, e),
+    })?;
+    let status = file.status().map_err(|e| Error::io("fstat", &path, e))?;
+    if status.len != identity.size {
+        let what = format!("it has {} bytes, the manifest says {}", status.len, identity.size);
+        return Err(damage(status.len.min(identity.size), &what));
+    }
+    // A whole aligned page, so that it also works for a direct read.
+    let mut window = super::scan::Window::new(Arc::clone(&file), identity.size);
+    let first = window.get(0, header::LEN).map_err(|e| Error::io("pread", &path, e))?.unwrap_or(&[]);
+    match Identity::decode(first) {
+        Ok(found) if found == *identity => Ok((path, file)),
+        Ok(found) => {
+            let what = format!("its header is that of segment {} with salt {:016x}, the manifest names {:016x}", found.id, found.salt, identity.salt);
+            Err(damage(0, &what))
+        }
+        Err(Refusal::Damaged(what)) => Err(damage(0, what)),
+        Err(Refusal::Unsupported { version, features }) => {
+            Err(Error::UnsupportedFormat { path, version, features })
+        }
+    }
+}
+
+const _: () = assert!(DATA_START == PAGE as u64 && format::ALIGN == 8);

@@ -1,0 +1,10 @@
+//! One segment file: making it, writing it, reading it, finding where it ends. Knows nothing of
+//! other segments.
+
+mod file;
+pub(crate) mod scan;
+pub(crate) mod verdict;
+mod writer;
+
+pub(crate) use file::{Segment, file_name, id_of, open_checked};
+pub(crate) use writer::SegmentWriter;

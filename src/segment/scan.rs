@@ -1,0 +1,199 @@
+//! Walking a segment's frames from the file, not from a mapping: recovery and inspection, where nothing
+//! is known to be sound, and where an unreadable sector must be an error.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::format::frame::{self, Head, Kind, MARK_LEN, Place};
+use crate::format::{ALIGN, DATA_START, END_ROOM};
+use crate::storage::{DIRECT_ALIGN, File};
+
+const CHUNK: usize = 1 << 20;
+
+/// A part of a file held in memory; grows to the largest frame asked for, which its length bounds.
+#[derive(Debug)]
+pub(crate) struct Window {
+    file: Arc<dyn File>,
+    len: u64,
+    buffer: Vec<u8>,
+    /// Where in `buffer` an address is a multiple of DIRECT_ALIGN, as direct reads need it.
+    aligned: usize,
+    start: u64,
+    filled: usize,
+}
+
+impl Window {
+    pub(crate) fn new(file: Arc<dyn File>, len: u64) -> Window {
+        Window { file, len, buffer: Vec::new(), aligned: 0, start: 0, filled: 0 }
+    }
+
+    /// Forgets what was read, so that it is read again.
+    pub(crate) fn forget(&mut self) {
+        self.filled = 0;
+    }
+
+    /// Bytes `[offset, offset + len)`; none if the file ends before.
+    pub(crate) fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
+        let Some(end) = offset.checked_add(len as u64).filter(|end| *end <= self.len) else {
+            return Ok(None);
+        };
+        if offset < self.start || end > self.start + self.filled as u64 {
+            self.fill(offset, len)?;
+        }
+        let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        let held = self.buffer.get(self.aligned..).and_then(|b| b.get(..self.filled));
+        Ok(held.and_then(|b| b.get(from..from.checked_add(len)?)))
+    }
+
+    fn fill(&mut self, offset: u64, len: usize) -> io::Result<()> {
+        self.filled = 0;
+        self.start = offset / DIRECT_ALIGN as u64 * DIRECT_ALIGN as u64;
+        let left = usize::try_from(self.len - self.start).unwrap_or(usize::MAX);
+        let want = (len + DIRECT_ALIGN).next_multiple_of(DIRECT_ALIGN).max(CHUNK);
+        let want = want.min(left.next_multiple_of(DIRECT_ALIGN));
+        if self.buffer.len() < want + DIRECT_ALIGN {
+            self.buffer = vec![0; want + DIRECT_ALIGN];
+            self.aligned = self.buffer.as_ptr().align_offset(DIRECT_ALIGN).min(DIRECT_ALIGN);
+        }
+        let to = self.buffer.get_mut(self.aligned..self.aligned + want).unwrap_or(&mut []);
+        self.filled = self.file.read_at(to, self.start)?;
+        Ok(())
+    }
+}
+
+/// Where and why a walk stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stop {
+    /// Offset of the first byte that the walk did not accept.
+    pub(crate) at: u64,
+    /// Where an incomplete batch began, if the walk stopped inside one.
+    pub(crate) open_batch: Option<u64>,
+    pub(crate) why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// At the bound that the manifest gives.
+    Bound,
+    /// A frame crosses the bound.
+    PastBound,
+    /// An end frame that names this next segment.
+    End { next: u64 },
+    /// No valid frame. `zero`: the word there is zero, as the writer leaves it behind the last one.
+    Invalid { zero: bool },
+}
+
+/// Walks the frames of one segment.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    window: Window,
+    place: Place,
+    /// The offset where the manifest says that the frames end; none if the segment is open.
+    bound: Option<u64>,
+    open_batch: Option<u64>,
+    /// Records seen in complete batches, and their payload bytes.
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    in_batch: (u64, u64),
+}
+
+/// One step of a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Frame { offset: u64, head: Head },
+    Stopped(Stop),
+}
+
+impl Scan {
+    pub(crate) fn new(window: Window, seed: u32, base: u64, size: u64, bound: Option<u64>) -> Scan {
+        let place = Place { seed, base, size, offset: DATA_START };
+        Scan { window, place, bound, open_batch: None, records: 0, bytes: 0, in_batch: (0, 0) }
+    }
+
+    /// The next frame, or the end of the walk. An error of the file is the only error.
+    pub(crate) fn step(&mut self) -> io::Result<Step> {
+        let at = self.place.offset;
+        let stopped =
+            |why| Ok(Step::Stopped(Stop { at, open_batch: self.open_batch, why }));
+        if self.bound == Some(at) {
+            return stopped(Why::Bound);
+        }
+        let first = self.window.get(at, 8)?.and_then(|b| <[u8; 8]>::try_from(b).ok());
+        let zero = first.is_some_and(|b| b == [0; 8]);
+        let Some(head) = first.and_then(|b| frame::head(b, self.place)) else {
+            return stopped(Why::Invalid { zero });
+        };
+        let body = self.window.get(at + 4, 4 + head.len as usize)?;
+        let Some(body) = body.filter(|body| frame::is_valid(head, body, self.place)) else {
+            return stopped(Why::Invalid { zero });
+        };
+        let end = at + head.frame_len();
+        if self.bound.is_some_and(|bound| end > bound) {
+            return stopped(Why::PastBound);
+        }
+        match head.kind {
+            Kind::End => return stopped(Why::End { next: frame::operand(body) }),
+            // A batch has no mark inside: the batch, not the mark, is what is not valid.
+            Kind::Mark if self.open_batch.is_some() => return stopped(Why::Invalid { zero: false }),
+            Kind::Mark => {}
+            Kind::Part => {
+                self.open_batch.get_or_insert(at);
+                self.in_batch = (self.in_batch.0 + 1, self.in_batch.1 + u64::from(head.len));
+            }
+            Kind::Record => {
+                self.records += self.in_batch.0 + 1;
+                self.bytes += self.in_batch.1 + u64::from(head.len);
+                (self.open_batch, self.in_batch) = (None, (0, 0));
+            }
+        }
+        self.place.offset = end;
+        Ok(Step::Frame { offset: at, head })
+    }
+
+    /// The payload of the frame that a step just gave.
+    pub(crate) fn payload(&mut self, offset: u64, head: Head) -> io::Result<&[u8]> {
+        Ok(self.window.get(offset + frame::HEADER_LEN, head.len as usize)?.unwrap_or(&[]))
+    }
+
+    /// Walks to the end.
+    pub(crate) fn run(&mut self) -> io::Result<Stop> {
+        loop {
+            if let Step::Stopped(stop) = self.step()? {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// The highest durable LSN that a valid mark beyond `offset` names. Looks at every position to
+    /// the end of the file: where committed frames are damaged, nothing says where the next begins.
+    pub(crate) fn highest_mark_beyond(&mut self, offset: u64) -> io::Result<Option<u64>> {
+        let mut highest = None;
+        let mut place = Place { offset: offset.next_multiple_of(ALIGN).max(DATA_START), ..self.place };
+        while place.offset + MARK_LEN <= place.size - END_ROOM {
+            // Many positions out of one look into the window.
+            let chunk = (place.size - END_ROOM - place.offset).min(CHUNK as u64 / 2);
+            let chunk = usize::try_from(chunk).unwrap_or(0);
+            let Some(bytes) = self.window.get(place.offset, chunk)? else { break };
+            let mut at = 0;
+            while at + 24 <= bytes.len() {
+                let here = Place { offset: place.offset + at as u64, ..place };
+                let candidate = bytes.get(at..at + 24).unwrap_or(&[]);
+                if frame::may_be_mark(candidate, here.lsn()) {
+                    let head = candidate.first_chunk().and_then(|b| frame::head(*b, here));
+                    let body = candidate.get(4..).unwrap_or(&[]);
+                    if head.is_some_and(|head| frame::is_valid(head, body, here)) {
+                        highest = highest.max(Some(frame::operand(body)));
+                    }
+                }
+                at += 8;
+            }
+            place.offset += at as u64;
+        }
+        Ok(highest)
+    }
+
+    /// Reads the file anew from the position where the walk stopped, as it is now.
+    pub(crate) fn look_again(&mut self) {
+        self.window.forget();
+    }
+}

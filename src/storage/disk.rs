@@ -1,0 +1,141 @@
+//! The real directory. Every name is looked up in the directory that was opened, whatever
+//! happens to its path meanwhile.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::file::DiskFile;
+use super::{Access, Directory, File};
+
+/// Magic numbers of statfs(2) where a store into an allocated and written file never failed on a
+/// full disk: ext2/3/4, xfs, tmpfs. On btrfs, which copies on write, it did.
+const STORES_ARE_SAFE_ON: [i64; 3] = [0xEF53, 0x5846_5342, 0x0102_1994];
+
+#[derive(Debug)]
+pub(crate) struct Disk {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+/// Creates the directory (mode 0700) and makes its name durable. Ok if it is there already.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    match fs::mkdir(path, Mode::RWXU) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = fs::open(parent, flags, Mode::empty())?;
+    Ok(fs::fsync(parent)?)
+}
+
+impl Disk {
+    pub(crate) fn open(path: &Path) -> io::Result<Disk> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = fs::open(path, flags, Mode::empty())?;
+        Ok(Disk { directory, path: path.to_owned() })
+    }
+}
+
+impl Directory for Disk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.directory)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
+        // NONBLOCK: opening a pipe that someone put here must not wait for its other end.
+        let common = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = common
+            | match access {
+                Access::Read | Access::Direct => OFlags::RDONLY,
+                Access::ReadWrite => OFlags::RDWR,
+            };
+        let open = |flags| fs::openat(&self.directory, name, flags, Mode::empty());
+        let not_regular = || io::Error::new(io::ErrorKind::InvalidData, "it is no regular file");
+        let opened = match access {
+            // EINVAL: the file system has no direct reads.
+            Access::Direct => match open(flags | OFlags::DIRECT) {
+                Err(Errno::INVAL) => open(flags),
+                opened => opened,
+            },
+            Access::Read | Access::ReadWrite => open(flags),
+        };
+        let fd = match opened {
+            Ok(fd) => fd,
+            // ELOOP: a symbolic link; EISDIR, ENXIO: a directory, a socket.
+            Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(not_regular()),
+            Err(error) => return Err(error.into()),
+        };
+        let kind = fs::FileType::from_raw_mode(fs::fstat(&fd)?.st_mode);
+        if kind != fs::FileType::RegularFile {
+            return Err(not_regular());
+        }
+        Ok(Arc::new(DiskFile::new(fd)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(Arc::new(DiskFile::new(fd)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(fs::renameat(&self.directory, from, &self.directory, to)?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(fs::unlinkat(&self.directory, name, AtFlags::empty())?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(fs::fsync(&self.directory)?)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        // On the directory itself: a lock file could be removed and made anew under its holder.
+        match fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        Ok(fs::flock(&self.directory, FlockOperation::Unlock)?)
+    }
+
+    fn stores_are_safe(&self) -> io::Result<bool> {
+        let kind = fs::fstatfs(&self.directory)?.f_type;
+        #[allow(clippy::useless_conversion, reason = "f_type is not 64 bits wide everywhere")]
+        let kind = i64::from(kind);
+        Ok(STORES_ARE_SAFE_ON.contains(&kind))
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        let mut bytes = [0; 16];
+        // Up to 256 bytes come whole and uninterrupted (getrandom(2)).
+        let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        if got == bytes.len() { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}

@@ -1,0 +1,97 @@
+//! The seam between the engine and the operating system: a directory, its files, their mappings.
+//!
+//! All system calls and all `unsafe` of the crate are below this module. The engine holds a
+//! [`Directory`] and its [`File`]s as trait objects and calls them for what happens once per group of
+//! records or more rarely; an append goes through a [`Writer`] into memory that the
+//! implementation handed out, with no call through a trait. So another implementation (a simulated
+//! disk) can stand here and the append path does not know.
+//!
+//! What an implementation promises, and what the engine relies on:
+//!
+//! - Written bytes (stored or `write_at`) may reach the disk at any time, in any order, or not, until
+//!   [`File::sync`] of that file has returned Ok; they are then durable.
+//! - A name that was created, renamed or removed is durable once [`Directory::sync`] has returned Ok.
+//! - After a failed sync nothing is known of the unsynced bytes, and a later sync that succeeds
+//!   says nothing about them. The engine never retries one.
+//! - A write, a mapping, or a store in an allocated and written file may fail by an error, never by a
+//!   signal, where [`Directory::stores_are_safe`] says so.
+
+#![allow(unsafe_code, reason = "the one module that talks to the operating system")]
+
+mod disk;
+mod file;
+mod region;
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) use disk::{Disk, create_directory};
+pub(crate) use region::{Region, Writer};
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    ReadWrite,
+    /// Reads what is on the disk, past the page cache, where the file system can; only at
+    /// multiples of [`DIRECT_ALIGN`], into memory aligned so.
+    Direct,
+}
+
+/// Alignment of direct reads: no disk in use has larger sectors.
+pub(crate) const DIRECT_ALIGN: usize = 4096;
+
+/// What is known of a file without reading it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status {
+    pub(crate) len: u64,
+    /// Every byte has a block on the disk, so that writing needs no more space.
+    pub(crate) allocated: bool,
+}
+
+/// The log's directory. Names are plain file names in it; symbolic links are never followed.
+pub(crate) trait Directory: Send + Sync + Debug {
+    fn path(&self) -> &Path;
+    /// All names in it.
+    fn names(&self) -> io::Result<Vec<String>>;
+    /// Opens a regular file; anything else, a link too, is `InvalidData`.
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>>;
+    /// Creates a file of mode 0600 that does not exist yet.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes names durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Takes the writer's lock, which dies with its holder. False: someone else has it.
+    fn try_lock(&self) -> io::Result<bool>;
+    fn unlock(&self) -> io::Result<()>;
+    /// Whether a store into an allocated, written file can never need space (design fact 11).
+    fn stores_are_safe(&self) -> io::Result<bool>;
+    /// Unpredictable bytes, for ids and salts.
+    fn random(&self) -> io::Result<[u8; 16]>;
+}
+
+/// An open file. One for a segment's whole time in service: the kernel reports a write-back error once
+/// to each open file.
+pub(crate) trait File: Send + Sync + Debug {
+    fn status(&self) -> io::Result<Status>;
+    /// Reads until `to` is full or the file ends; the number of bytes read.
+    fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `bytes`. After an error any part of them may have been written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Allocates blocks for the first `len` bytes.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// fdatasync: everything written is durable on Ok.
+    fn sync(&self) -> io::Result<()>;
+    /// Lets the page cache forget the file's clean pages.
+    fn drop_cache(&self) -> io::Result<()>;
+    /// Reads come in page by page, so that a later store does not dirty a large folio (fact 1).
+    fn no_readahead(&self) -> io::Result<()>;
+    /// Gives the blocks of `range` back to the file system; they read as zero.
+    fn punch_hole(&self, range: Range<u64>) -> io::Result<()>;
+    /// Maps the first `len` bytes. Readers see those below `published`.
+    fn map(&self, len: u64, writable: bool, published: u64) -> io::Result<Writer>;
+}

@@ -1,0 +1,86 @@
+//! Walking a log whose end is not known, as FORMAT.md, section 6, says: for recovery and inspection.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::header::Identity;
+use crate::format::manifest::{Entry, Manifest, State};
+use crate::segment::scan::{Scan, Stop, Window};
+use crate::segment::verdict::{Says, Verdict, cut_of, needs_evidence, verdict};
+use crate::segment::{file_name, open_checked};
+use crate::storage::{Access, Directory, File};
+use crate::Lsn;
+
+/// What the manifest says of each segment's end.
+pub(crate) fn says(manifest: &Manifest, index: usize) -> (Says, Option<u64>) {
+    let Some(entry) = manifest.segments.get(index) else { return (Says::Bounded, None) };
+    let bound = match (entry.state, manifest.clean_end) {
+        (State::Sealed, _) => Some(entry.end),
+        (State::Active, clean_end) => clean_end,
+        (State::Ready, _) => None,
+    };
+    match bound {
+        Some(end) => (Says::Bounded, Some(end.saturating_sub(entry.base))),
+        None => (Says::Open { next: manifest.segments.get(index + 1).map(|next| next.id) }, None),
+    }
+}
+
+/// Begins the walk of one segment.
+pub(crate) fn scan(
+    directory: &dyn Directory,
+    manifest: &Manifest,
+    index: usize,
+    access: Access,
+) -> Result<Scan> {
+    let (_, bound) = says(manifest, index);
+    let entry = manifest.segments.get(index).copied().ok_or(Error::Closed)?;
+    let identity = entry.identity(manifest.log_id);
+    let (_, file) = open_checked(directory, &identity, access)?;
+    Ok(scan_of(file, &identity, bound))
+}
+
+fn scan_of(file: Arc<dyn File>, identity: &Identity, bound: Option<u64>) -> Scan {
+    let window = Window::new(file, identity.size);
+    Scan::new(window, identity.seed(), identity.base, identity.size, bound)
+}
+
+pub(crate) fn path_of(directory: &dyn Directory, entry: &Entry) -> PathBuf {
+    directory.path().join(file_name(entry.id))
+}
+
+/// The verdict on segment `index`, whose walk `scan` stopped. Damage comes as the error that names it.
+pub(crate) fn judge(
+    directory: &dyn Directory,
+    manifest: &Manifest,
+    index: usize,
+    scan: &mut Scan,
+    stop: &Stop,
+    access: Access,
+) -> Result<Verdict> {
+    let (says, bound) = says(manifest, index);
+    let entry = manifest.segments.get(index).ok_or(Error::Closed)?;
+    let path = path_of(directory, entry);
+    let read = |e| Error::io("pread", &path, e);
+    let cut = entry.base + cut_of(stop);
+    let mut vouched_to = manifest.durable;
+    if needs_evidence(says, stop) {
+        let here = scan.highest_mark_beyond(cut_of(stop)).map_err(read)?;
+        vouched_to = vouched_to.max(here.unwrap_or(0));
+        for (later, entry) in manifest.segments.iter().enumerate().skip(index + 1) {
+            let mut scan = self::scan(directory, manifest, later, access)?;
+            let there = scan
+                .highest_mark_beyond(0)
+                .map_err(|e| Error::io("pread", path_of(directory, entry), e))?;
+            vouched_to = vouched_to.max(there.unwrap_or(0));
+        }
+    }
+    let verdict = verdict(says, stop, vouched_to > cut);
+    if let Verdict::Damage { at, what } = verdict {
+        let from = entry.base + at;
+        let until = bound.map_or(vouched_to, |bound| entry.base + bound).max(from);
+        let lsns = Lsn::new(from)..Lsn::new(until);
+        return Err(Error::corrupt(path, Some(entry.id), at, lsns, what));
+    }
+    Ok(verdict)
+}
