@@ -1,0 +1,323 @@
+//! Drives the log for a crash test from outside: `crash_driver workload DIR SEED COUNT` appends numbered
+//! records in many ways and says on standard output, line by line, what it was promised;
+//! `crash_driver recover DIR` opens the log and says what it found.
+//!
+//! Lines: `O first next` opened; `P n len hash` about to append; `A n` all up to n are durable;
+//! `T n`, `t n` before and after a checkpoint; `U n`, `u n` before and after a cut; `[`, `]` a batch;
+//! `R n len hash` recovered; `N next` the next number. Exit codes: 3 refused as damaged, 4 locked, 5 I/O error.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use duralog::{Error, Log, Lsn, Options, Result, SyncMethod, WriteMethod};
+
+/// splitmix64 (Steele, Lea, Flood 2014): all choices come from the seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.roll() % n
+    }
+}
+
+/// FNV-1a, 64 bits: not the engine's checksum.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01B3))
+}
+
+/// Each line by one write, unbuffered, so that its place among the disk's writes is exact.
+struct Voice(File);
+
+impl Voice {
+    fn new() -> std::io::Result<Voice> {
+        Ok(Voice(File::from(std::io::stdout().as_fd().try_clone_to_owned()?)))
+    }
+
+    fn say(&self, line: &str) {
+        // Nobody listening: the test is over.
+        if (&self.0).write_all(format!("{line}\n").as_bytes()).is_err() {
+            std::process::exit(0);
+        }
+    }
+}
+
+/// Record `n`: its number, then bytes and a length that depend on the seed and the number.
+fn payload(seed: u64, n: u64) -> Vec<u8> {
+    let mut dice = Dice(seed ^ n.wrapping_mul(0xA076_1D64_78BD_642F));
+    let len = match dice.below(40) {
+        0 => 0,
+        1..=3 => 1024 + dice.below(3072),
+        4 => dice.below(14_000),
+        _ => dice.below(300),
+    };
+    let mut bytes = n.to_le_bytes().to_vec();
+    bytes.extend((0..len).map(|_| dice.roll().to_le_bytes()[0]));
+    bytes
+}
+
+fn number(payload: &[u8]) -> Option<u64> {
+    payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+fn options(seed: u64) -> Options {
+    let mut dice = Dice(seed ^ 0x0F0F);
+    let methods = [SyncMethod::Fdatasync, SyncMethod::Msync];
+    let write = match std::env::var("DURALOG_WRITE").as_deref() {
+        Ok("mmap") => WriteMethod::Mmap,
+        Ok("pwrite") => WriteMethod::Pwrite,
+        _ => WriteMethod::Auto,
+    };
+    Options::new()
+        .segment_size(65536 << dice.below(3))
+        .spare_segments(usize::from(dice.below(4) as u8))
+        .sync_method(methods[usize::from(dice.below(2) as u8)])
+        .write_method(write)
+}
+
+/// What the driver knows of the log: shared by its threads.
+struct Known {
+    next: u64,
+    /// Number, LSN and whether a cut may follow it, of the last records.
+    records: VecDeque<(u64, Lsn, bool)>,
+    /// Numbers below are durable.
+    durable: u64,
+    checkpoint: u64,
+}
+
+struct Driver<'a> {
+    log: &'a Log,
+    voice: &'a Voice,
+    seed: u64,
+    known: Mutex<Known>,
+    failed: AtomicBool,
+}
+
+impl Driver<'_> {
+    fn announce(&self, n: u64) -> Vec<u8> {
+        let payload = payload(self.seed, n);
+        self.voice.say(&format!("P {n} {} {:016x}", payload.len(), hash(&payload)));
+        payload
+    }
+
+    /// Appends `count` records as one batch, or one by one; the last number and LSN.
+    fn append(&self, count: u64, batch: bool) -> Result<(u64, Lsn)> {
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        let first = known.next;
+        let mut last = Lsn::MIN;
+        if batch {
+            self.voice.say("[");
+            let payloads: Vec<_> = (first..first + count).map(|n| self.announce(n)).collect();
+            let lsns = self.log.append_batch(&payloads)?;
+            self.voice.say("]");
+            for (n, lsn) in (first..).zip(lsns) {
+                known.records.push_back((n, lsn, n + 1 == first + count));
+                last = lsn;
+            }
+        } else {
+            for n in first..first + count {
+                let payload = self.announce(n);
+                last = self.log.append(&payload)?;
+                known.records.push_back((n, last, true));
+            }
+        }
+        known.next = first + count;
+        while known.records.len() > 4096 {
+            known.records.pop_front();
+        }
+        Ok((known.next - 1, last))
+    }
+
+    fn committed(&self, n: u64) {
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        known.durable = known.durable.max(n + 1);
+        self.voice.say(&format!("A {n}"));
+    }
+
+    /// One step of a writer that shares the log with others.
+    fn write(&self, dice: &mut Dice, left: u64) -> Result<u64> {
+        let (count, batch) = match dice.below(10) {
+            0..=5 => (1, false),
+            6 | 7 => (1 + dice.below(8), true),
+            _ => (1 + dice.below(6), false),
+        };
+        let count = count.min(left);
+        let (n, lsn) = self.append(count, batch)?;
+        if dice.below(8) > 0 {
+            if dice.below(6) == 0 { self.log.commit().map(drop)? } else { self.log.commit_to(lsn)? }
+            self.committed(n);
+        }
+        Ok(count)
+    }
+
+    /// Lets go of all but the last records; never of the very last, whose number must not come again.
+    fn checkpoint(&self, dice: &mut Dice) -> Result<()> {
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        let keep = 1 + dice.below(20);
+        let durable = known.durable;
+        let found = known.records.iter().rev().find(|(n, ..)| n + keep < durable).copied();
+        if let Some((n, lsn, _)) = found.filter(|(n, ..)| *n > known.checkpoint) {
+            self.voice.say(&format!("T {n}"));
+            self.log.checkpoint(lsn)?;
+            self.voice.say(&format!("t {n}"));
+            known.checkpoint = n;
+        }
+        Ok(())
+    }
+
+    /// Only while no other thread writes.
+    fn cut(&self, dice: &mut Dice) -> Result<()> {
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        let back = 1 + dice.below(10) as usize;
+        let checkpoint = known.checkpoint;
+        let at = known.records.iter().rev().skip(back).find(|(n, _, end)| *end && *n >= checkpoint);
+        if let Some((n, lsn, _)) = at.copied() {
+            self.voice.say(&format!("U {n}"));
+            self.log.truncate_after(lsn)?;
+            self.voice.say(&format!("u {n}"));
+            known.records.retain(|(m, ..)| *m <= n);
+            known.next = n + 1;
+            known.durable = n + 1;
+        }
+        Ok(())
+    }
+
+    fn threads(&self, dice: &mut Dice, count: u64) -> Result<()> {
+        let writers = 2 + dice.below(3);
+        let share = count.div_ceil(writers);
+        std::thread::scope(|scope| {
+            let started: Vec<_> = (0..writers)
+                .map(|_| {
+                    let mut dice = Dice(dice.roll());
+                    scope.spawn(move || {
+                        let mut left = share;
+                        while left > 0 && !self.failed.load(Ordering::Acquire) {
+                            let step = self.write(&mut dice, left).and_then(|done| {
+                                if dice.below(15) == 0 { self.checkpoint(&mut dice)? }
+                                Ok(done)
+                            });
+                            left -= step.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
+                        }
+                        Ok(())
+                    })
+                })
+                .collect();
+            started.into_iter().try_for_each(|thread| match thread.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })
+    }
+
+    fn alone(&self, dice: &mut Dice, count: u64) -> Result<()> {
+        let mut left = count;
+        while left > 0 {
+            match dice.below(24) {
+                0 | 1 => self.checkpoint(dice)?,
+                2 => self.cut(dice)?,
+                3 => self.log.roll().map(drop)?,
+                _ => left -= self.write(dice, left)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn replayed(log: &Log) -> Result<VecDeque<(u64, Lsn, bool)>> {
+    let mut records = VecDeque::new();
+    for record in log {
+        let record = record?;
+        if let Some(n) = number(record.payload()) {
+            // Whether a batch ends here is not known any more: no cut at these.
+            records.push_back((n, record.lsn(), false));
+        }
+    }
+    Ok(records)
+}
+
+fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
+    let voice = Voice::new().map_err(|source| Error::Io { op: "dup", path: "stdout".into(), source })?;
+    let mut dice = Dice(seed);
+    let mut left = count;
+    loop {
+        let log = options(dice.roll()).open(dir)?;
+        let records = replayed(&log)?;
+        let first = records.front().map_or(0, |(n, ..)| *n);
+        let next = records.back().map_or(0, |(n, ..)| n + 1);
+        voice.say(&format!("O {first} {next}"));
+        let known = Known { next, records, durable: next, checkpoint: first };
+        // The seed of the content differs from run to run: a number that comes again after a
+        // cut or a crash names another record.
+        let seed = dice.roll();
+        let driver = Driver { log: &log, voice: &voice, seed, known: Mutex::new(known), failed: AtomicBool::new(false) };
+        let part = if dice.below(3) == 0 { 1 + dice.below(left.max(1)) } else { left }.min(left);
+        let mut done = 0;
+        while done < part {
+            let some = (1 + dice.below(60)).min(part - done);
+            if dice.below(2) == 0 { driver.threads(&mut dice, some)? } else { driver.alone(&mut dice, some)? }
+            if dice.below(2) == 0 { driver.checkpoint(&mut dice)? }
+            done += some;
+        }
+        left -= part;
+        if dice.below(2) == 0 {
+            log.close()?;
+        }
+        if left == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn recover(dir: &str) -> Result<()> {
+    let voice = Voice::new().map_err(|source| Error::Io { op: "dup", path: "stdout".into(), source })?;
+    let log = options(0).open(dir)?;
+    let mut next = 0;
+    for record in &log {
+        let record = record?;
+        let payload = record.payload();
+        let n = number(payload).unwrap_or(u64::MAX);
+        voice.say(&format!("R {n} {} {:016x}", payload.len(), hash(payload)));
+        next = n.wrapping_add(1);
+    }
+    voice.say(&format!("N {next}"));
+    log.close()
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["workload", dir, seed, count] => match (seed.parse(), count.parse()) {
+            (Ok(seed), Ok(count)) => workload(dir, seed, count),
+            _ => return ExitCode::from(2),
+        },
+        ["recover", dir] => recover(dir),
+        _ => {
+            eprintln!("usage: crash_driver workload DIR SEED COUNT | crash_driver recover DIR");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            match error {
+                _ if error.is_corrupt() => 3.into(),
+                _ if error.is_locked() => 4.into(),
+                Error::Io { .. } | Error::Full { .. } | Error::Poisoned { .. } => 5.into(),
+                _ => 3.into(),
+            }
+        }
+    }
+}
