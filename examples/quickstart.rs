@@ -55,7 +55,8 @@ fn log_events(dir: &str) -> Result<(), Box<dyn Error>> {
 fn run_and_kill() -> Result<(), Box<dyn Error>> {
     let home = tempfile::tempdir()?;
     let dir = home.path().join("events");
-    let mut child = Command::new(std::env::current_exe()?).arg(&dir).stdout(Stdio::piped()).spawn()?;
+    let mut child =
+        Command::new(std::env::current_exe()?).arg(&dir).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().ok_or("the child has no output")?;
     let reader = std::thread::spawn(move || -> std::io::Result<Vec<String>> {
         let mut lines = BufReader::new(output);
@@ -74,9 +75,15 @@ fn run_and_kill() -> Result<(), Box<dyn Error>> {
     child.wait()?;
     let lines = reader.join().map_err(|_| "the reader failed")??;
     let committed = lines.iter().any(|line| line == "committed");
-    let acknowledged: Vec<(u64, u64, Lsn)> = lines.iter().filter_map(|line| acknowledgement(line)).collect();
-    println!("A child logged events from {THREADS} threads and was killed with SIGKILL after {RUN:?}.");
-    println!("  told that it is durable:   {:>9} events", acknowledged.len() + if committed { 2 } else { 0 });
+    let acknowledged: Vec<(u64, u64, Lsn)> =
+        lines.iter().filter_map(|line| acknowledgement(line)).collect();
+    println!(
+        "A child logged events from {THREADS} threads and was killed with SIGKILL after {RUN:?}."
+    );
+    println!(
+        "  told that it is durable:   {:>9} events",
+        acknowledged.len() + if committed { 2 } else { 0 }
+    );
 
     let log = Log::open(&dir)?;
     println!("  recovery:                  {:?}", log.recovery().tail);
@@ -90,7 +97,9 @@ fn run_and_kill() -> Result<(), Box<dyn Error>> {
             (Some(thread), Some(seq)) => {
                 let count = counts.get_mut(thread as usize).ok_or("an unknown thread")?;
                 if *count != seq {
-                    return Err(format!("thread {thread}: event {seq} where {count} must be").into());
+                    return Err(
+                        format!("thread {thread}: event {seq} where {count} must be").into()
+                    );
                 }
                 *count += 1;
             }
@@ -105,7 +114,9 @@ fn run_and_kill() -> Result<(), Box<dyn Error>> {
         let record = log.read(*lsn)?;
         let event: Value = serde_json::from_slice(record.payload())?;
         if event["thread"] != json!(thread) || event["seq"] != json!(seq) {
-            return Err(format!("LSN {lsn} holds {event}, not event {seq} of thread {thread}").into());
+            return Err(
+                format!("LSN {lsn} holds {event}, not event {seq} of thread {thread}").into()
+            );
         }
     }
     let total = counts.iter().sum::<u64>() + first_two.len() as u64;
@@ -120,7 +131,11 @@ fn run_and_kill() -> Result<(), Box<dyn Error>> {
     println!("  parsed as JSON a second:   {:>9.0}", total as f64 / parse_seconds);
 
     let given_back = log.checkpoint(log.durable())?;
-    println!("A checkpoint gave {} segments back; {} records are left.", given_back.segments, log.replay().count());
+    println!(
+        "A checkpoint gave {} segments back; {} records are left.",
+        given_back.segments,
+        log.replay().count()
+    );
     log.close()?;
     println!("The log is closed. Every promise was kept.");
     Ok(())

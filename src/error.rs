@@ -268,7 +268,10 @@ impl fmt::Display for Error {
                 write!(f, "LSN {lsn} is no longer in the log, which begins at {head}")
             }
             Error::NotDurable { lsn, durable } => {
-                write!(f, "a checkpoint at LSN {lsn} is beyond {durable}, the end of what is durable")
+                write!(
+                    f,
+                    "a checkpoint at LSN {lsn} is beyond {durable}, the end of what is durable"
+                )
             }
             Error::NotALog { dir, found } => {
                 write!(f, "{} is not a log: it holds no MANIFEST, but {found:?}", dir.display())

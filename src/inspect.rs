@@ -22,9 +22,9 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::format::DATA_START;
 use crate::format::frame::Kind;
 use crate::format::manifest::{Manifest, State};
-use crate::format::DATA_START;
 use crate::log::Tail;
 use crate::segment::scan::{Scan, Step, Stop};
 use crate::segment::verdict::{Says, Verdict, cut_of};
@@ -220,7 +220,9 @@ impl Inspector {
             let generation = self.manifest.generation;
             match result {
                 Err(_) => match Inspector::open(self.disk.path())? {
-                    newer if newer.manifest.generation != generation => result = newer.verify_once(),
+                    newer if newer.manifest.generation != generation => {
+                        result = newer.verify_once()
+                    }
                     _ => break,
                 },
                 Ok(_) => break,
@@ -388,7 +390,10 @@ impl<'a> Records<'a> {
         match judged {
             // A running writer may have written this frame, and marks beyond it, since it was
             // read: it is damage only if it still is when read again.
-            Err(error) if error.is_corrupt() && matches!(walk::says(manifest, index).0, Says::Open { .. }) => {
+            Err(error)
+                if error.is_corrupt()
+                    && matches!(walk::says(manifest, index).0, Says::Open { .. }) =>
+            {
                 scan.look_again();
                 let path = || walk::path_of(disk, &manifest.segments[index]);
                 match scan.step().map_err(|e| Error::io("pread", path(), e))? {
@@ -409,7 +414,8 @@ impl<'a> Records<'a> {
             Ok(Verdict::Whole | Verdict::Follow { .. } | Verdict::Damage { .. }) => {
                 // With a clean end the ready segments behind the active one hold nothing.
                 let closed = manifest.clean_end.is_some();
-                if closed && manifest.segments.get(index).is_some_and(|e| e.state == State::Active) {
+                if closed && manifest.segments.get(index).is_some_and(|e| e.state == State::Active)
+                {
                     self.finish(Tail::Clean);
                 }
                 Ok(())
@@ -439,8 +445,11 @@ impl<'a> Records<'a> {
         let here = self.inspector.manifest.segments.get(index);
         let now = manifest::load(disk).ok().flatten();
         match (here, now) {
-            (Some(here), Some(now)) if !now.segments.iter().any(|e| e.id == here.id && e.salt == here.salt) => {
-                let head = now.segments.first().map_or(now.next_base, |entry| entry.base + DATA_START);
+            (Some(here), Some(now))
+                if !now.segments.iter().any(|e| e.id == here.id && e.salt == here.salt) =>
+            {
+                let head =
+                    now.segments.first().map_or(now.next_base, |entry| entry.base + DATA_START);
                 Error::Gone { lsn: Lsn::new(here.base + DATA_START), head: Lsn::new(head) }
             }
             _ => error,

@@ -93,7 +93,9 @@ pub(crate) fn remove_if_there(directory: &dyn Directory, name: &str) -> Result<(
 fn release_reserve(directory: &dyn Directory) -> Result<bool> {
     match directory.remove(RESERVE) {
         // Journaling file systems hand blocks out again only once the removal is committed.
-        Ok(()) => directory.sync().map_err(|e| Error::io("fsync", directory.path(), e)).map(|()| true),
+        Ok(()) => {
+            directory.sync().map_err(|e| Error::io("fsync", directory.path(), e)).map(|()| true)
+        }
         Err(_) => Ok(false),
     }
 }

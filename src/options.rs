@@ -187,7 +187,8 @@ impl Options {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        let invalid = |option, value, range: String| Err(Error::InvalidOption { option, value, range });
+        let invalid =
+            |option, value, range: String| Err(Error::InvalidOption { option, value, range });
         if !format::is_segment_size(self.segment_size) {
             let range = format!(
                 "{} to {}, a multiple of {}",

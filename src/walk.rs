@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
@@ -10,7 +11,6 @@ use crate::segment::scan::{Scan, Stop, Window};
 use crate::segment::verdict::{Says, Verdict, cut_of, needs_evidence, verdict};
 use crate::segment::{file_name, open_checked};
 use crate::storage::{Access, Directory, File};
-use crate::Lsn;
 
 /// What the manifest says of each segment's end.
 pub(crate) fn says(manifest: &Manifest, index: usize) -> (Says, Option<u64>) {

@@ -1,109 +1,181 @@
-//! `duralog append`: one record a line from standard input.
+//! `duralog append`: standard input into the log, one record a line.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::VecDeque;
+use std::io::{self, BufWriter, Stdout, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use duralog::{Log, Lsn, SyncPolicy};
+use anyhow::{Context, Result};
+use duralog::{Log, Lsn, SyncPolicy, Tail};
 
-/// With `--sync interval`: how long a record may wait for its sync.
-const INTERVAL: Duration = Duration::from_millis(200);
+use crate::lines::{Lines, Next};
 
-/// Append one record a line from standard input.
-///
-/// Any bytes; the newline is not part of the record, a carriage return is.
+/// Append one record a line from standard input: the bytes as they are, without the newline.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: printf 'one\\ntwo\\n' | duralog append my-log --sync each --print-lsn")]
-pub(crate) struct Arguments {
-    /// The log's directory; created if there is none.
+#[command(after_help = "Example: printf 'one\\ntwo\\n' | duralog append my-log --print-lsn")]
+pub(crate) struct Args {
+    /// Directory of the log; created if there is none
     dir: PathBuf,
-    /// When to make records durable: after each, at the end, or every 200 ms.
-    #[arg(long, value_enum, default_value_t = Sync::End)]
-    sync: Sync,
-    /// Bytes of a segment made from now on; 64 MiB in a new log.
+    /// When records are made durable
+    #[arg(long, value_enum, default_value_t = When::End)]
+    sync: When,
+    /// Bytes of a segment made from now on; else as the log has it, 64 MiB in a new one
     #[arg(long, value_name = "BYTES")]
     segment_size: Option<u64>,
-    /// Print the LSN of each record on a line of its own, once it is durable.
+    /// Print the LSN of each record on a line of its own, once it is durable
     #[arg(long)]
     print_lsn: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Sync {
+enum When {
+    /// Each record before the next line is read
     Each,
+    /// All at the end; with --print-lsn also when input pauses
     End,
+    /// In the background every 200 ms, and at the end
     Interval,
 }
 
-/// LSNs that are still to be printed, none before its record is durable.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+impl When {
+    /// How long input may pause before records that wait to be printed are committed.
+    fn patience(self) -> Duration {
+        match self {
+            When::Each | When::End => Duration::ZERO,
+            When::Interval => INTERVAL,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let mut options = crate::options_for(&args.dir);
+    if let Some(bytes) = args.segment_size {
+        options = options.segment_size(bytes);
+    }
+    if args.sync == When::Interval {
+        options = options.sync_policy(SyncPolicy::Interval(INTERVAL));
+    }
+    let log = options.open(&args.dir)?;
+    if let Tail::Torn { at } = log.recovery().tail {
+        crate::say(format_args!("a torn tail, never acknowledged, was cut at LSN {at}"));
+    }
+    let mut session = Session { log: &log, sync: args.sync, printer: None, done: Done::default() };
+    if args.print_lsn {
+        session.printer =
+            Some(Printer { out: BufWriter::new(io::stdout()), waiting: VecDeque::new() });
+    }
+    let fed = session.feed();
+    // Whatever ended the input, what was appended before is committed and acknowledged.
+    let committed = session.commit();
+    let closed = log.close().context("close");
+    crate::say(format_args!("{} in {:.3} s", session.done, started.elapsed().as_secs_f64()));
+    fed.and(committed.map(drop)).and(closed)
+}
+
+struct Session<'a> {
+    log: &'a Log,
+    sync: When,
+    printer: Option<Printer>,
+    done: Done,
+}
+
+impl Session<'_> {
+    /// Appends until the input ends, or no one reads the LSNs any more.
+    fn feed(&mut self) -> Result<()> {
+        let mut lines = Lines::of_stdin().context("standard input")?;
+        loop {
+            let waiting = self.printer.as_ref().is_some_and(|printer| !printer.waiting.is_empty());
+            let patience = waiting.then(|| self.sync.patience());
+            let number = self.done.records + 1;
+            let next =
+                lines.next(patience).with_context(|| format!("line {number} of standard input"))?;
+            let flow = match next {
+                Next::End => return Ok(()),
+                Next::Pause => self.commit()?,
+                Next::Line(record) => {
+                    self.append(record).with_context(|| format!("line {number}"))?
+                }
+            };
+            if flow.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn append(&mut self, record: &[u8]) -> Result<ControlFlow<()>> {
+        let lsn = self.log.append(record)?;
+        self.done.add(lsn, record);
+        if let Some(printer) = &mut self.printer {
+            printer.waiting.push_back(lsn);
+        }
+        if self.sync == When::Each { self.commit() } else { self.print() }
+    }
+
+    fn commit(&mut self) -> Result<ControlFlow<()>> {
+        let committed = self.log.commit();
+        // After a failed sync too: what was durable before it is acknowledged.
+        let flow = self.print();
+        committed?;
+        flow
+    }
+
+    fn print(&mut self) -> Result<ControlFlow<()>> {
+        let Some(printer) = &mut self.printer else { return Ok(ControlFlow::Continue(())) };
+        match printer.print_below(self.log.durable()) {
+            Ok(()) => Ok(ControlFlow::Continue(())),
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+            Err(e) => Err(crate::no_output(e)),
+        }
+    }
+}
+
+/// LSNs on their way to standard output.
 struct Printer {
-    pending: Vec<Lsn>,
-    /// Off: not asked for, or nobody reads any more.
-    on: bool,
+    out: BufWriter<Stdout>,
+    /// Appended, not yet printed; ascending.
+    waiting: VecDeque<Lsn>,
 }
 
 impl Printer {
-    fn print_durable(&mut self, durable: Lsn) -> anyhow::Result<()> {
-        let ready = self.pending.partition_point(|lsn| *lsn < durable);
-        if ready == 0 {
+    fn print_below(&mut self, durable: Lsn) -> io::Result<()> {
+        if self.waiting.front().is_none_or(|lsn| *lsn >= durable) {
             return Ok(());
         }
-        let lines: String = self.pending.drain(..ready).map(|lsn| format!("{lsn}\n")).collect();
-        let mut out = std::io::stdout().lock();
-        let written = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
-        self.on = crate::unless_broken_pipe(written)?;
-        Ok(())
+        while let Some(lsn) = self.waiting.front().filter(|lsn| **lsn < durable) {
+            writeln!(self.out, "{lsn}")?;
+            self.waiting.pop_front();
+        }
+        self.out.flush()
     }
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let started = Instant::now();
-    let mut options = crate::options_for(&arguments.dir, arguments.segment_size);
-    if arguments.sync == Sync::Interval {
-        options = options.sync_policy(SyncPolicy::Interval(INTERVAL));
-    }
-    let log = options.open(&arguments.dir)?;
-    let mut printer = Printer { pending: Vec::new(), on: arguments.print_lsn };
-    let appended = append_lines(&log, arguments.sync, &mut printer);
-    // Also after an error: what was appended before it is worth keeping.
-    let committed = log.commit().map_err(anyhow::Error::from).and_then(|durable| printer.print_durable(durable));
-    let closed = log.close();
-    let (records, bytes) = appended?;
-    committed?;
-    closed.context("cannot close the log")?;
-    let seconds = started.elapsed().as_secs_f64();
-    eprintln!("{records} records, {bytes} bytes appended in {seconds:.3} s; the log ends at LSN {}", log.end());
-    Ok(())
+/// For the summary.
+#[derive(Default)]
+struct Done {
+    records: u64,
+    bytes: u64,
+    first_and_last: Option<(Lsn, Lsn)>,
 }
 
-fn append_lines(log: &Log, sync: Sync, printer: &mut Printer) -> anyhow::Result<(u64, u64)> {
-    let mut input = BufReader::with_capacity(256 << 10, std::io::stdin().lock());
-    let (mut records, mut bytes, mut line) = (0, 0, Vec::new());
-    loop {
-        // The next read may wait for as long as the other side likes: what came before it is
-        // made durable and told first.
-        if printer.on && !input.buffer().contains(&b'\n') && !printer.pending.is_empty() {
-            let durable = log.commit()?;
-            printer.print_durable(durable)?;
-        }
-        line.clear();
-        if input.read_until(b'\n', &mut line).context("cannot read standard input")? == 0 {
-            return Ok((records, bytes));
-        }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        let lsn = log.append(&line)?;
-        (records, bytes) = (records + 1, bytes + line.len() as u64);
-        if printer.on {
-            printer.pending.push(lsn);
-        }
-        if sync == Sync::Each {
-            log.commit_to(lsn)?;
-        }
-        if printer.on && sync != Sync::End {
-            printer.print_durable(log.durable())?;
+impl Done {
+    fn add(&mut self, lsn: Lsn, record: &[u8]) {
+        self.records += 1;
+        self.bytes += record.len() as u64;
+        let first = self.first_and_last.map_or(lsn, |(first, _)| first);
+        self.first_and_last = Some((first, lsn));
+    }
+}
+
+impl std::fmt::Display for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "appended {} records, {} bytes", self.records, self.bytes)?;
+        match self.first_and_last {
+            Some((first, last)) => write!(f, ", LSN {first} to {last},"),
+            None => Ok(()),
         }
     }
 }

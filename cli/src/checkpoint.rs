@@ -1,29 +1,29 @@
-//! `duralog checkpoint`: gives segments back.
+//! `duralog checkpoint`: what lies before an LSN is no longer needed.
 
 use std::path::PathBuf;
 
+use anyhow::{Context, Result};
 use duralog::Lsn;
 
-/// Say that no record before LSN is needed any more, and give whole segments below it back.
+/// Say that no record before LSN is needed any more, and give whole segments back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: duralog checkpoint my-log 1048576")]
-pub(crate) struct Arguments {
-    /// The log's directory.
+#[command(after_help = "Example: duralog checkpoint my-log 65536")]
+pub(crate) struct Args {
+    /// Directory of the log
     dir: PathBuf,
-    /// The first position that is still needed.
+    /// The first position that is still needed
     lsn: Lsn,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let log = crate::options_for(&arguments.dir, None).create(false).open(&arguments.dir)?;
-    let given_back = log.checkpoint(arguments.lsn);
-    log.close()?;
-    let given_back = given_back?;
-    eprintln!(
-        "{} segments, {} bytes given back; the log begins at LSN {}",
-        given_back.segments,
-        given_back.bytes,
-        log.head()
-    );
-    Ok(())
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let log = crate::options_for(&args.dir).create(false).open(&args.dir)?;
+    let reclaimed = log.checkpoint(args.lsn);
+    let now = log.checkpoint_lsn();
+    let closed = log.close().context("close");
+    let reclaimed = reclaimed?;
+    crate::say(format_args!(
+        "checkpoint at LSN {now}: {} segments, {} bytes given back",
+        reclaimed.segments, reclaimed.bytes
+    ));
+    closed
 }

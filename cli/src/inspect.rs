@@ -1,41 +1,49 @@
-//! `duralog inspect`: what the manifest says.
+//! `duralog inspect`: positions and segments, as the manifest names them.
 
-use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fmt::Write;
 use std::path::PathBuf;
 
-use duralog::inspect::{Inspector, Summary};
+use anyhow::{Context, Result};
+use duralog::inspect::{Inspector, SegmentInfo, Summary};
 use serde::Serialize;
 
-/// Show positions and segments.
-///
-/// Takes no lock and changes nothing.
+/// Show the positions of the log and its segments. Needs no lock and changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog inspect my-log --json")]
-pub(crate) struct Arguments {
-    /// The log's directory.
+pub(crate) struct Args {
+    /// Directory of the log
     dir: PathBuf,
-    /// As one JSON object.
+    /// As JSON: positions and sizes as numbers, the salt as hexadecimal digits
     #[arg(long)]
     json: bool,
 }
 
-/// The names that programs may rely on.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let log = Inspector::open(&args.dir)?;
+    let shown = Shown::from(log.summary());
+    let text = if args.json {
+        serde_json::to_string_pretty(&shown).context("JSON")? + "\n"
+    } else {
+        table(&shown)?
+    };
+    crate::print(&text)
+}
+
+/// What is shown: the keys of the JSON.
 #[derive(Serialize)]
-struct Report {
-    log_id: String,
+struct Shown<'a> {
+    log_id: &'a str,
     generation: u64,
     head: u64,
     checkpoint: u64,
     durable: u64,
     clean_end: Option<u64>,
-    segments: Vec<Segment>,
+    segments: Vec<Segment<'a>>,
 }
 
 #[derive(Serialize)]
-struct Segment {
-    file: String,
-    id: u64,
+struct Segment<'a> {
+    file: &'a str,
     state: String,
     salt: String,
     base: u64,
@@ -43,47 +51,51 @@ struct Segment {
     size: u64,
 }
 
-fn report(summary: &Summary) -> Report {
-    let segments = summary.segments.iter().map(|s| Segment {
-        file: s.file.clone(),
-        id: s.id,
-        state: s.state.to_string(),
-        salt: format!("{:016x}", s.salt),
-        base: s.base.get(),
-        end: s.end.map(duralog::Lsn::get),
-        size: s.size,
-    });
-    Report {
-        log_id: summary.log_id.clone(),
-        generation: summary.generation,
-        head: summary.head.get(),
-        checkpoint: summary.checkpoint.get(),
-        durable: summary.durable.get(),
-        clean_end: summary.clean_end.map(duralog::Lsn::get),
-        segments: segments.collect(),
+impl<'a> From<&'a Summary> for Shown<'a> {
+    fn from(summary: &'a Summary) -> Self {
+        Shown {
+            log_id: &summary.log_id,
+            generation: summary.generation,
+            head: summary.head.get(),
+            checkpoint: summary.checkpoint.get(),
+            durable: summary.durable.get(),
+            clean_end: summary.clean_end.map(duralog::Lsn::get),
+            segments: summary.segments.iter().map(Segment::from).collect(),
+        }
     }
 }
 
-fn table(report: &Report) -> Result<String, std::fmt::Error> {
+impl<'a> From<&'a SegmentInfo> for Segment<'a> {
+    fn from(info: &'a SegmentInfo) -> Self {
+        Segment {
+            file: &info.file,
+            state: info.state.to_string(),
+            salt: format!("{:016x}", info.salt),
+            base: info.base.get(),
+            end: info.end.map(duralog::Lsn::get),
+            size: info.size,
+        }
+    }
+}
+
+fn table(shown: &Shown<'_>) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
-    let clean = report.clean_end.map_or("open, or not closed".to_owned(), |end| format!("closed at {end}"));
-    writeln!(text, "log         {}, manifest {}", report.log_id, report.generation)?;
-    writeln!(text, "head        {}", report.head)?;
-    writeln!(text, "checkpoint  {}", report.checkpoint)?;
-    writeln!(text, "durable     {} at least", report.durable)?;
-    writeln!(text, "end         {clean}")?;
-    writeln!(text, "{:<20} {:<6} {:>16} {:>14} {:>14} {:>11}", "file", "state", "salt", "base", "end", "size")?;
-    for s in &report.segments {
-        let end = s.end.map_or("-".to_owned(), |end| end.to_string());
-        writeln!(text, "{:<20} {:<6} {} {:>14} {end:>14} {:>11}", s.file, s.state, s.salt, s.base, s.size)?;
+    writeln!(text, "log id      {}", shown.log_id)?;
+    writeln!(text, "generation  {}", shown.generation)?;
+    writeln!(text, "head        {}", shown.head)?;
+    writeln!(text, "checkpoint  {}", shown.checkpoint)?;
+    writeln!(text, "durable     {}", shown.durable)?;
+    let clean_end = or_none(shown.clean_end, "none: open, or not closed cleanly");
+    writeln!(text, "clean end   {clean_end}")?;
+    let (file, state, salt, base, end, size) = ("segment", "state", "salt", "base", "end", "size");
+    writeln!(text, "\n{file:<20}  {state:<6}  {salt:<16}  {base:>15}  {end:>15}  {size:>10}")?;
+    for Segment { file, state, salt, base, end, size } in &shown.segments {
+        let end = or_none(*end, "-");
+        writeln!(text, "{file:<20}  {state:<6}  {salt:<16}  {base:>15}  {end:>15}  {size:>10}")?;
     }
     Ok(text)
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let inspector = Inspector::open(&arguments.dir)?;
-    let report = report(inspector.summary());
-    let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { table(&report)? };
-    crate::unless_broken_pipe(std::io::stdout().write_all(text.as_bytes()))?;
-    Ok(())
+fn or_none(lsn: Option<u64>, none: &str) -> String {
+    lsn.map_or_else(|| none.to_owned(), |lsn| lsn.to_string())
 }

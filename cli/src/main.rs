@@ -1,67 +1,93 @@
-//! The command line of duralog: append, replay, verify, inspect, checkpoint.
+//! `duralog`: a log from the command line. Each command is a file.
 
 mod append;
 mod checkpoint;
 mod inspect;
+mod lines;
 mod replay;
 mod verify;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use duralog::Options;
 use duralog::inspect::Inspector;
 
-/// A durable log in a directory.
+/// A log that survives crashes, one record a line.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
-struct Arguments {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Append(append::Arguments),
-    Replay(replay::Arguments),
-    Verify(verify::Arguments),
-    Inspect(inspect::Arguments),
-    Checkpoint(checkpoint::Arguments),
+    Append(append::Args),
+    Replay(replay::Args),
+    Verify(verify::Args),
+    Inspect(inspect::Args),
+    Checkpoint(checkpoint::Args),
 }
+
+/// As clap exits when the arguments are wrong.
+const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Append(arguments) => append::run(&arguments),
-        Command::Replay(arguments) => replay::run(&arguments),
-        Command::Verify(arguments) => verify::run(&arguments),
-        Command::Inspect(arguments) => inspect::run(&arguments),
-        Command::Checkpoint(arguments) => checkpoint::run(&arguments),
+    let done = match Cli::parse().command {
+        Command::Append(args) => append::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Checkpoint(args) => checkpoint::run(&args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("duralog: {error:#}");
-            let usage = error.downcast_ref().is_some_and(|e| matches!(e, duralog::Error::InvalidOption { .. }));
-            if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    say(format_args!("duralog: {}", in_words(&error)));
+    match error.downcast_ref() {
+        Some(duralog::Error::InvalidOption { .. }) => ExitCode::from(WRONG_USAGE),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// The error and its causes, those left out that the words before already name.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
         }
     }
+    words
 }
 
-/// Options for the log in `dir`: a log that exists goes on with the segment size it has.
-fn options_for(dir: &Path, segment_size: Option<u64>) -> Options {
-    let present = || Some(Inspector::open(dir).ok()?.summary().segments.last()?.size);
-    match segment_size.or_else(present) {
-        Some(bytes) => Options::new().segment_size(bytes),
-        None => Options::new(),
+/// A line to standard error. If no one can read it there is no one to tell.
+fn say(line: impl Display) {
+    drop(writeln!(io::stderr(), "{line}"));
+}
+
+/// Writes to standard output at once; a reader that went away is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(no_output(e)),
+        _ => Ok(()),
     }
 }
 
-/// Whoever read our output went away: no error, there is nothing left to do.
-fn unless_broken_pipe(result: std::io::Result<()>) -> anyhow::Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        Err(e) => Err(anyhow::Error::new(e).context("cannot write to standard output")),
+fn no_output(error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context("standard output")
+}
+
+/// The options for the log in `dir`: if there is one, it keeps its segment size.
+fn options_for(dir: &Path) -> duralog::Options {
+    // A log that cannot be read is reported by the open that follows.
+    let newest =
+        Inspector::open(dir).ok().and_then(|log| log.summary().segments.last().map(|s| s.size));
+    let options = duralog::Options::new();
+    match newest {
+        Some(size) => options.segment_size(size),
+        None => options,
     }
 }

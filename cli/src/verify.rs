@@ -1,31 +1,29 @@
-//! `duralog verify`: reads everything.
+//! `duralog verify`: whether every committed byte is sound.
 
-use std::io::Write;
 use std::path::PathBuf;
 
+use anyhow::Result;
 use duralog::Tail;
 use duralog::inspect::Inspector;
 
-/// Read everything and check it.
-///
-/// Takes no lock and changes nothing. Exit 0 if all that was committed is sound, 1 with segment, offset and
-/// LSN if it is damaged.
+/// Read everything and say whether it is sound. Needs no lock and changes nothing.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: duralog verify my-log && echo sound")]
-pub(crate) struct Arguments {
-    /// The log's directory.
+#[command(after_help = "Example: duralog verify my-log && cp -r my-log my-copy")]
+pub(crate) struct Args {
+    /// Directory of the log
     dir: PathBuf,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let found = Inspector::open(&arguments.dir)?.verify()?;
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let found = Inspector::open(&args.dir)?.verify()?;
     let tail = match found.tail {
-        Tail::Torn { at } => format!("not closed; a torn tail begins at LSN {at}, and recovery will cut it"),
-        Tail::Unclean { .. } => "not closed, nothing torn".to_owned(),
-        _ => "closed cleanly".to_owned(),
+        Tail::Clean => "closed cleanly".to_owned(),
+        Tail::Unclean { .. } => "open, or not closed cleanly".to_owned(),
+        Tail::Torn { at } => format!("a torn tail, never acknowledged, begins at LSN {at}"),
+        _ => "open".to_owned(),
     };
-    let (records, bytes, segments, end) = (found.records, found.bytes, found.segments, found.end);
-    let line = format!("sound: {records} records, {bytes} bytes in {segments} segments, to LSN {end}; {tail}\n");
-    crate::unless_broken_pipe(std::io::stdout().write_all(line.as_bytes()))?;
-    Ok(())
+    crate::print(&format!(
+        "sound: {} records, {} bytes, end {}, {} segments; {tail}\n",
+        found.records, found.bytes, found.end, found.segments
+    ))
 }

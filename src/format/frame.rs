@@ -134,7 +134,9 @@ pub(crate) fn operand(body: &[u8]) -> u64 {
 /// The payload of a mark or an end frame.
 pub(crate) fn pair(own_lsn: u64, operand: u64) -> [u8; 16] {
     let mut payload = [0; 16];
-    for (to, from) in payload.iter_mut().zip(own_lsn.to_le_bytes().into_iter().chain(operand.to_le_bytes())) {
+    for (to, from) in
+        payload.iter_mut().zip(own_lsn.to_le_bytes().into_iter().chain(operand.to_le_bytes()))
+    {
         *to = from;
     }
     payload
@@ -160,8 +162,9 @@ mod tests {
     }
 
     fn valid(bytes: &[u8], place: Place) -> bool {
-        super::head(bytes[..8].try_into().unwrap(), place)
-            .is_some_and(|h| bytes.get(4..8 + h.len as usize).is_some_and(|b| is_valid(h, b, place)))
+        super::head(bytes[..8].try_into().unwrap(), place).is_some_and(|h| {
+            bytes.get(4..8 + h.len as usize).is_some_and(|b| is_valid(h, b, place))
+        })
     }
 
     #[test]
@@ -194,7 +197,8 @@ mod tests {
         for (len, fits) in [(56, true), (57, false), (MAX_PAYLOAD as usize, false)] {
             let offset = PLACE.size - END_ROOM - 64;
             let mut first = [0; 8];
-            first[4..].copy_from_slice(&word(Kind::Record, u32::try_from(len).unwrap()).to_le_bytes());
+            first[4..]
+                .copy_from_slice(&word(Kind::Record, u32::try_from(len).unwrap()).to_le_bytes());
             assert_eq!(head(first, Place { offset, ..PLACE }).is_some(), fits, "{len}");
         }
         let mut end = [0; 8];

@@ -119,10 +119,7 @@ mod tests {
         bytes[8] = 2;
         let sum = crc32c::crc32c(&bytes[..16]).to_le_bytes();
         bytes[16..20].copy_from_slice(&sum);
-        assert_eq!(
-            Identity::decode(&bytes),
-            Err(Refusal::Unsupported { version: 2, features: 0 })
-        );
+        assert_eq!(Identity::decode(&bytes), Err(Refusal::Unsupported { version: 2, features: 0 }));
     }
 
     #[test]

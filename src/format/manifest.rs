@@ -52,7 +52,10 @@ impl Entry {
 }
 
 fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<MAX_LEN>()
+    bincode::config::standard()
+        .with_little_endian()
+        .with_fixed_int_encoding()
+        .with_limit::<MAX_LEN>()
 }
 
 impl Manifest {
@@ -73,7 +76,10 @@ impl Manifest {
         header::decode_prefix(bytes, MANIFEST_MAGIC)?;
         let wrong_len = damaged("its length is not what it says");
         let len = u64_at(bytes, PREFIX_LEN).ok_or(wrong_len)?;
-        let sum_at = usize::try_from(len).ok().and_then(|n| n.checked_add(PREFIX_LEN + 8)).ok_or(wrong_len)?;
+        let sum_at = usize::try_from(len)
+            .ok()
+            .and_then(|n| n.checked_add(PREFIX_LEN + 8))
+            .ok_or(wrong_len)?;
         if sum_at.checked_add(4) != Some(bytes.len()) {
             return Err(wrong_len);
         }
@@ -82,8 +88,8 @@ impl Manifest {
             return Err(damaged("its checksum is wrong"));
         }
         let body = covered.get(PREFIX_LEN + 8..).ok_or(wrong_len)?;
-        let (manifest, read): (Manifest, usize) =
-            bincode::serde::decode_from_slice(body, config()).map_err(|_| damaged("its body is malformed"))?;
+        let (manifest, read): (Manifest, usize) = bincode::serde::decode_from_slice(body, config())
+            .map_err(|_| damaged("its body is malformed"))?;
         if read != body.len() {
             return Err(damaged("something follows its last segment"));
         }
@@ -122,7 +128,10 @@ impl Manifest {
             }
             (free_from, next_id, last) = (end, entry.id + 1, entry.state);
         }
-        if self.next_base > MAX_LSN || self.checkpoint > self.durable || self.durable > self.next_base {
+        if self.next_base > MAX_LSN
+            || self.checkpoint > self.durable
+            || self.durable > self.next_base
+        {
             return Err("its positions are not in order");
         }
         match self.clean_end {

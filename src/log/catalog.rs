@@ -75,7 +75,10 @@ impl Slot {
             Open::Held(segment) => return Ok(Arc::clone(segment)),
             Open::Loose(weak) => weak,
             Open::Gone(_) => {
-                return Err(Error::Gone { lsn: Lsn::new(self.start()), head: Lsn::new(self.limit()) });
+                return Err(Error::Gone {
+                    lsn: Lsn::new(self.start()),
+                    head: Lsn::new(self.limit()),
+                });
             }
         };
         if let Some(segment) = weak.upgrade() {

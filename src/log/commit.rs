@@ -78,7 +78,11 @@ impl Engine {
     fn check_live(&self, lsn: u64) -> Result<()> {
         let (head, end) = (self.catalog.head(), self.end());
         if lsn >= end {
-            return Err(Error::OutOfRange { lsn: Lsn::new(lsn), head: Lsn::new(head), end: Lsn::new(end) });
+            return Err(Error::OutOfRange {
+                lsn: Lsn::new(lsn),
+                head: Lsn::new(head),
+                end: Lsn::new(end),
+            });
         }
         let live = self.catalog.find(lsn).is_some_and(|slot| lsn < slot.end().unwrap_or(end));
         if live { Ok(()) } else { Err(Error::Gone { lsn: Lsn::new(lsn), head: Lsn::new(head) }) }

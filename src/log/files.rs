@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::format::DATA_START;
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, State};
-use crate::format::DATA_START;
 use crate::options::{Options, WriteMethod};
 use crate::segment::{Segment, SegmentWriter, file_name};
 use crate::storage::{Access, Directory};
@@ -107,9 +107,11 @@ impl Files {
         // Only a file that was once in service is known to be filled, not only allocated.
         let fit = stock.pool.len() < self.options.spare_segments
             && id < stock.next_id
-            && self.directory.open(&name, Access::Read).and_then(|file| file.status()).is_ok_and(
-                |status| status.allocated && status.len == self.options.segment_size,
-            );
+            && self
+                .directory
+                .open(&name, Access::Read)
+                .and_then(|file| file.status())
+                .is_ok_and(|status| status.allocated && status.len == self.options.segment_size);
         if fit {
             stock.pool.insert(0, id);
             Ok(())

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::engine::Engine;
 use crate::Lsn;
 use crate::error::{Error, Result};
-use crate::format::frame::{HEADER_LEN, Kind};
 use crate::format::DATA_START;
+use crate::format::frame::{HEADER_LEN, Kind};
 use crate::segment::Segment;
 
 /// A record, straight out of the mapping of its segment, which it holds: as long as it lives, the file is
@@ -152,7 +152,11 @@ impl Standing {
             Some((head, _)) => Ok((head.kind, head.len as usize)),
             None => {
                 let until = self.segment.base() + self.limit;
-                Err(self.segment.damage(offset, until, "there is no valid frame where a committed one must be"))
+                Err(self.segment.damage(
+                    offset,
+                    until,
+                    "there is no valid frame where a committed one must be",
+                ))
             }
         }
     }
@@ -182,13 +186,19 @@ impl Engine {
             segment.populate(offset, len)?;
         }
         match segment.frame(offset) {
-            Some((head, _)) if matches!(head.kind, Kind::Record | Kind::Part) => Ok((segment, offset)),
+            Some((head, _)) if matches!(head.kind, Kind::Record | Kind::Part) => {
+                Ok((segment, offset))
+            }
             Some(_) => Err(Error::NotARecord { lsn }),
             // Between two records, or a damaged one: only a walk from the start can say.
             None => {
                 let first = self.first_at_or_after(lsn.get(), &segment, live_end)?;
                 if first == lsn.get() {
-                    Err(segment.damage(offset, live_end, "there is no valid frame where a committed one must be"))
+                    Err(segment.damage(
+                        offset,
+                        live_end,
+                        "there is no valid frame where a committed one must be",
+                    ))
                 } else {
                     Err(Error::NotARecord { lsn })
                 }
@@ -241,7 +251,9 @@ impl Engine {
 
     /// The first frame at or after a position that may lie anywhere.
     fn align(&self, at: u64) -> Result<u64> {
-        let Some(slot) = self.catalog.find(at).filter(|slot| slot.start() < at) else { return Ok(at) };
+        let Some(slot) = self.catalog.find(at).filter(|slot| slot.start() < at) else {
+            return Ok(at);
+        };
         let end = slot.end().unwrap_or_else(|| self.end());
         if at >= end {
             return Ok(if slot.end().is_some() { slot.limit() } else { at });
@@ -251,6 +263,10 @@ impl Engine {
         segment.populate(offset, HEADER_LEN)?;
         let len = segment.frame_len_at(offset).unwrap_or(HEADER_LEN);
         segment.populate(offset, len)?;
-        if segment.frame(offset).is_some() { Ok(at) } else { self.first_at_or_after(at, &segment, end) }
+        if segment.frame(offset).is_some() {
+            Ok(at)
+        } else {
+            self.first_at_or_after(at, &segment, end)
+        }
     }
 }

@@ -170,9 +170,12 @@ fn check_files(directory: &dyn Directory, manifest: &Manifest, names: &[String])
         let mut first = vec![0; format::header::LEN];
         file.read_at(&mut first, 0).map_err(|e| Error::io("pread", &path, e))?;
         let Ok(identity) = Identity::decode(&first) else { continue };
-        if identity.id == id && has_first_frame(&*file, &identity).map_err(|e| Error::io("pread", &path, e))? {
+        if identity.id == id
+            && has_first_frame(&*file, &identity).map_err(|e| Error::io("pread", &path, e))?
+        {
             let manifest = directory.path().join(manifest::NAME);
-            let what = format!("it is older than segment {id}, which holds records that it does not name");
+            let what =
+                format!("it is older than segment {id}, which holds records that it does not name");
             return Err(Error::corrupt(manifest, None, 0, Lsn::MIN..Lsn::MIN, what));
         }
     }
@@ -206,7 +209,8 @@ fn unnamed<'a>(manifest: &'a Manifest, names: &'a [String]) -> impl Iterator<Ite
 fn find_end(directory: &dyn Directory, manifest: &Manifest) -> Result<Found> {
     let open = |entry: &&Entry| entry.state != State::Sealed;
     for entry in manifest.segments.iter().filter(open) {
-        let (path, file) = open_checked(directory, &entry.identity(manifest.log_id), Access::ReadWrite)?;
+        let (path, file) =
+            open_checked(directory, &entry.identity(manifest.log_id), Access::ReadWrite)?;
         file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
         file.drop_cache().map_err(|e| Error::io("fadvise", &path, e))?;
     }
@@ -244,7 +248,12 @@ fn find_end(directory: &dyn Directory, manifest: &Manifest) -> Result<Found> {
 
 /// Makes the log ours: a manifest that says it is in use, the files that have no place in it
 /// given back, a segment to append to.
-fn take_over(files: Files, old: Manifest, found: &Found, names: &[String]) -> Result<(Engine, u64)> {
+fn take_over(
+    files: Files,
+    old: Manifest,
+    found: &Found,
+    names: &[String],
+) -> Result<(Engine, u64)> {
     let directory = &*files.directory;
     let mut manifest = Manifest { generation: old.generation + 1, clean_end: None, ..old.clone() };
     match old.clean_end {
@@ -311,7 +320,11 @@ fn take_over(files: Files, old: Manifest, found: &Found, names: &[String]) -> Re
 fn give_rest_back(directory: &dyn Directory, entry: &Entry) {
     let rest = (entry.end - entry.base + 8).next_multiple_of(DATA_START)..entry.size;
     if !rest.is_empty() {
-        drop(directory.open(&file_name(entry.id), Access::ReadWrite).map(|file| file.punch_hole(rest)));
+        drop(
+            directory
+                .open(&file_name(entry.id), Access::ReadWrite)
+                .map(|file| file.punch_hole(rest)),
+        );
     }
 }
 

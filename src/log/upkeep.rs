@@ -31,7 +31,12 @@ impl Engine {
     pub(crate) fn step(&self) -> Result<()> {
         self.health.check()?;
         // Rolled segments are synced even if no one commits, so that recovery has few to read.
-        let rolled = self.tail.lock().unsynced.last().map(|segment| segment.base() + segment.identity().size);
+        let rolled = self
+            .tail
+            .lock()
+            .unsynced
+            .last()
+            .map(|segment| segment.base() + segment.identity().size);
         if let Some(limit) = rolled {
             self.wait_durable(limit.min(self.end()), 0).or_else(ignore_gone)?;
         }
@@ -117,7 +122,8 @@ impl Engine {
         self.store(upkeep, &manifest)?;
         if loosen {
             // Sealed for good: open from now on only while someone reads.
-            let sealed = |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);
+            let sealed =
+                |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);
             let slots = self.catalog.snapshot();
             slots.iter().filter(|slot| sealed(slot.identity().id)).for_each(|slot| slot.loosen());
         }
@@ -125,7 +131,8 @@ impl Engine {
     }
 
     fn store(&self, upkeep: &mut Upkeep, manifest: &Manifest) -> Result<()> {
-        manifest::store(&*self.files.directory, manifest).map_err(|e| self.health.unless_full(e))?;
+        manifest::store(&*self.files.directory, manifest)
+            .map_err(|e| self.health.unless_full(e))?;
         upkeep.stock.generation = manifest.generation;
         upkeep.sealed = manifest.segments.iter().filter(|e| e.state == State::Sealed).count();
         Ok(())
@@ -133,7 +140,9 @@ impl Engine {
 
     fn compose(&self, upkeep: &Upkeep, change: &Change<'_>, tail: &Tail) -> Manifest {
         let durable = self.durable();
-        let checkpoint = change.checkpoint.unwrap_or_else(|| self.checkpoint.load(std::sync::atomic::Ordering::Acquire));
+        let checkpoint = change
+            .checkpoint
+            .unwrap_or_else(|| self.checkpoint.load(std::sync::atomic::Ordering::Acquire));
         let mut segments: Vec<Entry> = Vec::new();
         // The first that is not sealed is called active, whoever is appended to by now: recovery
         // starts there and follows the end frames.

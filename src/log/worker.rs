@@ -64,7 +64,8 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(engine: &Arc<Engine>) -> Result<Worker> {
         let running = Arc::clone(engine);
-        let spawned = std::thread::Builder::new().name("duralog".into()).spawn(move || run(&running));
+        let spawned =
+            std::thread::Builder::new().name("duralog".into()).spawn(move || run(&running));
         match spawned {
             Ok(thread) => Ok(Worker { thread: Mutex::new(Some(thread)) }),
             Err(e) => Err(Error::io("clone", engine.files.directory.path(), e)),

@@ -55,16 +55,21 @@ impl Segment {
         let name = file_name(identity.id);
         let path = directory.path().join(&name);
         let file = directory.create(&name).map_err(|e| Error::io("open", &path, e))?;
-        let filled = file.allocate(identity.size).map_err(|e| Error::io("fallocate", &path, e)).and_then(|()| {
-            let zeros = [0; PAGE];
-            let first = first_bytes(&identity);
-            let write = |bytes: &[u8], at| file.write_at(bytes, at).map_err(|e| Error::io("pwrite", &path, e));
-            for at in (0..identity.size).step_by(PAGE) {
-                write(&zeros, at)?;
-            }
-            write(&first, 0)?;
-            file.sync().map_err(|e| Error::io("fdatasync", &path, e))
-        });
+        let filled = file
+            .allocate(identity.size)
+            .map_err(|e| Error::io("fallocate", &path, e))
+            .and_then(|()| {
+                let zeros = [0; PAGE];
+                let first = first_bytes(&identity);
+                let write = |bytes: &[u8], at| {
+                    file.write_at(bytes, at).map_err(|e| Error::io("pwrite", &path, e))
+                };
+                for at in (0..identity.size).step_by(PAGE) {
+                    write(&zeros, at)?;
+                }
+                write(&first, 0)?;
+                file.sync().map_err(|e| Error::io("fdatasync", &path, e))
+            });
         match filled {
             Ok(()) => Ok(file),
             Err(error) => {
@@ -80,7 +85,8 @@ impl Segment {
     pub(crate) fn recycle(directory: &dyn Directory, identity: Identity) -> Result<Arc<dyn File>> {
         let name = file_name(identity.id);
         let path = directory.path().join(&name);
-        let file = directory.open(&name, Access::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
+        let file =
+            directory.open(&name, Access::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
         file.write_at(&first_bytes(&identity), 0).map_err(|e| Error::io("pwrite", &path, e))?;
         file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
         warm(&*file, identity.size).map_err(|e| Error::io("pread", &path, e))?;
@@ -109,7 +115,8 @@ impl Segment {
         end: u64,
     ) -> Result<(Arc<Segment>, Writer)> {
         let published = end.saturating_sub(identity.base);
-        let writer = file.map(identity.size, stores, published).map_err(|e| Error::io("mmap", &path, e))?;
+        let writer =
+            file.map(identity.size, stores, published).map_err(|e| Error::io("mmap", &path, e))?;
         let region = Arc::clone(writer.region());
         let seed = identity.seed();
         Ok((Arc::new(Segment { identity, seed, path, file, region }), writer))
@@ -138,7 +145,9 @@ impl Segment {
     /// Makes everything written to it durable; `dirty` is where the unsynced bytes may be.
     pub(crate) fn sync(&self, method: SyncMethod, dirty: std::ops::Range<u64>) -> Result<()> {
         match method {
-            SyncMethod::Fdatasync => self.file.sync().map_err(|e| Error::io("fdatasync", &self.path, e)),
+            SyncMethod::Fdatasync => {
+                self.file.sync().map_err(|e| Error::io("fdatasync", &self.path, e))
+            }
             SyncMethod::Msync => self
                 .region
                 .sync(dirty.start, dirty.end.saturating_sub(dirty.start))
@@ -243,11 +252,15 @@ pub(crate) fn open_checked(
     }
     // A whole aligned page, so that it also works for a direct read.
     let mut window = super::scan::Window::new(Arc::clone(&file), identity.size);
-    let first = window.get(0, header::LEN).map_err(|e| Error::io("pread", &path, e))?.unwrap_or(&[]);
+    let first =
+        window.get(0, header::LEN).map_err(|e| Error::io("pread", &path, e))?.unwrap_or(&[]);
     match Identity::decode(first) {
         Ok(found) if found == *identity => Ok((path, file)),
         Ok(found) => {
-            let what = format!("its header is that of segment {} with salt {:016x}, the manifest names {:016x}", found.id, found.salt, identity.salt);
+            let what = format!(
+                "its header is that of segment {} with salt {:016x}, the manifest names {:016x}",
+                found.id, found.salt, identity.salt
+            );
             Err(damage(0, &what))
         }
         Err(Refusal::Damaged(what)) => Err(damage(0, what)),

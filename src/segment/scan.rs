@@ -113,8 +113,7 @@ impl Scan {
     /// The next frame, or the end of the walk. An error of the file is the only error.
     pub(crate) fn step(&mut self) -> io::Result<Step> {
         let at = self.place.offset;
-        let stopped =
-            |why| Ok(Step::Stopped(Stop { at, open_batch: self.open_batch, why }));
+        let stopped = |why| Ok(Step::Stopped(Stop { at, open_batch: self.open_batch, why }));
         if self.bound == Some(at) {
             return stopped(Why::Bound);
         }
@@ -134,7 +133,9 @@ impl Scan {
         match head.kind {
             Kind::End => return stopped(Why::End { next: frame::operand(body) }),
             // A batch has no mark inside: the batch, not the mark, is what is not valid.
-            Kind::Mark if self.open_batch.is_some() => return stopped(Why::Invalid { zero: false }),
+            Kind::Mark if self.open_batch.is_some() => {
+                return stopped(Why::Invalid { zero: false });
+            }
             Kind::Mark => {}
             Kind::Part => {
                 self.open_batch.get_or_insert(at);
@@ -168,7 +169,8 @@ impl Scan {
     /// the end of the file: where committed frames are damaged, nothing says where the next begins.
     pub(crate) fn highest_mark_beyond(&mut self, offset: u64) -> io::Result<Option<u64>> {
         let mut highest = None;
-        let mut place = Place { offset: offset.next_multiple_of(ALIGN).max(DATA_START), ..self.place };
+        let mut place =
+            Place { offset: offset.next_multiple_of(ALIGN).max(DATA_START), ..self.place };
         while place.offset + MARK_LEN <= place.size - END_ROOM {
             // Many positions out of one look into the window.
             let chunk = (place.size - END_ROOM - place.offset).min(CHUNK as u64 / 2);

@@ -39,28 +39,33 @@ pub(crate) fn verdict(says: Says, stop: &Stop, vouched: bool) -> Verdict {
     let cut = cut_of(stop);
     match (says, stop.why) {
         (Says::Bounded, Why::Bound) if stop.open_batch.is_none() => Verdict::Whole,
-        (Says::Bounded, Why::PastBound) => {
-            Verdict::Damage { at: stop.at, what: "a frame reaches beyond the end of the segment's records" }
-        }
-        (Says::Bounded, Why::Bound) => {
-            Verdict::Damage { at: cut, what: "a batch is not complete" }
-        }
-        (Says::Bounded, Why::Invalid { .. }) => {
-            Verdict::Damage { at: stop.at, what: "there is no valid frame where committed records must be" }
-        }
-        (Says::Bounded, Why::End { .. }) => {
-            Verdict::Damage { at: stop.at, what: "the segment ends before the end that the manifest says" }
-        }
+        (Says::Bounded, Why::PastBound) => Verdict::Damage {
+            at: stop.at,
+            what: "a frame reaches beyond the end of the segment's records",
+        },
+        (Says::Bounded, Why::Bound) => Verdict::Damage { at: cut, what: "a batch is not complete" },
+        (Says::Bounded, Why::Invalid { .. }) => Verdict::Damage {
+            at: stop.at,
+            what: "there is no valid frame where committed records must be",
+        },
+        (Says::Bounded, Why::End { .. }) => Verdict::Damage {
+            at: stop.at,
+            what: "the segment ends before the end that the manifest says",
+        },
         (Says::Open { next }, Why::End { next: named }) if stop.open_batch.is_none() => {
             if next == Some(named) {
                 Verdict::Follow { at: stop.at }
             } else {
-                Verdict::Damage { at: stop.at, what: "it names a next segment that the manifest does not" }
+                Verdict::Damage {
+                    at: stop.at,
+                    what: "it names a next segment that the manifest does not",
+                }
             }
         }
-        (Says::Open { .. }, _) if vouched => {
-            Verdict::Damage { at: cut, what: "there is no valid frame, yet what lies beyond says that it was durable" }
-        }
+        (Says::Open { .. }, _) if vouched => Verdict::Damage {
+            at: cut,
+            what: "there is no valid frame, yet what lies beyond says that it was durable",
+        },
         (Says::Open { .. }, why) => {
             let nothing_there = stop.open_batch.is_none() && why == Why::Invalid { zero: true };
             Verdict::Ends { at: cut, torn: !nothing_there }
@@ -117,11 +122,15 @@ mod tests {
                             'B' | 'C' | 'E' | 'F' => matches!(got, Verdict::Damage { .. }),
                             'D' => got == Verdict::Follow { at: 5000 },
                             _ => {
-                                let torn = open_batch.is_some() || why != Why::Invalid { zero: true };
+                                let torn =
+                                    open_batch.is_some() || why != Why::Invalid { zero: true };
                                 got == Verdict::Ends { at: open_batch.unwrap_or(5000), torn }
                             }
                         };
-                        assert!(right, "row {row}: {says:?} {stop:?} vouched {vouched} gave {got:?}");
+                        assert!(
+                            right,
+                            "row {row}: {says:?} {stop:?} vouched {vouched} gave {got:?}"
+                        );
                         let evidence = needs_evidence(says, &stop);
                         assert_eq!(evidence, matches!(row, 'F' | 'G'), "row {row}");
                         rows.insert(row);

@@ -28,7 +28,12 @@ pub(crate) struct SegmentWriter {
 
 impl SegmentWriter {
     /// Goes on at offset `at`, the end of what is published. `stores`: through the mapping, else by pwrite.
-    pub(crate) fn new(segment: Arc<Segment>, writer: Writer, at: u64, stores: bool) -> SegmentWriter {
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        writer: Writer,
+        at: u64,
+        stores: bool,
+    ) -> SegmentWriter {
         let pending = (!stores).then(Vec::new);
         SegmentWriter { segment, writer, at, published: at, pending }
     }
@@ -54,7 +59,10 @@ impl SegmentWriter {
     /// Adds a frame to the group; its LSN. The caller has seen that there is room.
     #[inline]
     pub(crate) fn put(&mut self, kind: Kind, payload: &[u8]) -> u64 {
-        #[expect(clippy::cast_possible_truncation, reason = "at most MAX_PAYLOAD, by the caller's check of the record size")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most MAX_PAYLOAD, by the caller's check of the record size"
+        )]
         let word = frame::word(kind, payload.len() as u32).to_le_bytes();
         let (at, lsn, seed) = (self.at, self.lsn(), self.segment.seed());
         let total = frame_len(payload.len());

@@ -95,7 +95,8 @@ impl Directory for Disk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(Arc::new(DiskFile::new(fd)))
     }

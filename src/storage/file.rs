@@ -88,8 +88,11 @@ impl File for DiskFile {
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut options = MmapOptions::new();
         options.len(len);
-        let map: MmapRaw =
-            if writable { options.map_raw(&self.fd)? } else { options.map_raw_read_only(&self.fd)? };
+        let map: MmapRaw = if writable {
+            options.map_raw(&self.fd)?
+        } else {
+            options.map_raw_read_only(&self.fd)?
+        };
         Ok(Region::new(map, writable, published))
     }
 }

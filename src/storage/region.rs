@@ -61,9 +61,9 @@ impl Region {
         match unsafe { madvise(address.cast(), len, Advice::LinuxPopulateRead) } {
             Err(rustix::io::Errno::INVAL) => Err(io::ErrorKind::Unsupported.into()),
             // The manual page: EFAULT where a touch would have raised SIGBUS.
-            Err(rustix::io::Errno::FAULT) => {
-                Err(io::Error::other("the mapped file cannot be read (unreadable sector, or truncated)"))
-            }
+            Err(rustix::io::Errno::FAULT) => Err(io::Error::other(
+                "the mapped file cannot be read (unreadable sector, or truncated)",
+            )),
             other => Ok(other?),
         }
     }
@@ -102,7 +102,10 @@ impl Writer {
         let region = &*self.region;
         assert!(region.writable && offset >= region.published.load(Ordering::Relaxed));
         assert!(offset.saturating_add(bytes.len() as u64) <= region.map.len() as u64);
-        #[expect(clippy::cast_possible_truncation, reason = "below the length of the mapping, a usize")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "below the length of the mapping, a usize"
+        )]
         let start = offset as usize;
         // SAFETY: inside the mapping, by the assertion.
         let to = unsafe { region.map.as_mut_ptr().add(start) };
@@ -117,7 +120,10 @@ impl Writer {
         let region = &*self.region;
         assert!(offset >= region.published.load(Ordering::Relaxed));
         assert!(offset.saturating_add(len as u64) <= region.map.len() as u64);
-        #[expect(clippy::cast_possible_truncation, reason = "below the length of the mapping, a usize")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "below the length of the mapping, a usize"
+        )]
         let start = offset as usize;
         // SAFETY: inside the mapping, by the assertion.
         let first = unsafe { region.map.as_ptr().add(start) };

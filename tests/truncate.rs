@@ -1,0 +1,48 @@
+//! Cutting the log back, and what a crash right after it leaves.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+use duralog::{Log, Lsn, Options};
+
+fn open(dir: &std::path::Path) -> Log {
+    Options::new().segment_size(65536).open(dir).unwrap()
+}
+
+fn payloads(log: &Log) -> Vec<String> {
+    log.replay().map(|r| String::from_utf8(r.unwrap().payload().to_vec()).unwrap()).collect()
+}
+
+fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|n| format!("record {n}")).collect()
+}
+
+/// Whatever came before the cut, a crash after it must not bring the cut records back (P2, P10).
+#[test]
+fn p2_cut_records_never_come_back() {
+    for (rolls, crash_first) in [(false, false), (false, true), (true, false), (true, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path());
+        let mut lsns: Vec<Lsn> = Vec::new();
+        for n in 0..22 {
+            lsns.push(log.append(format!("record {n}").as_bytes()).unwrap());
+            if rolls && n % 5 == 4 {
+                log.roll().unwrap();
+            }
+        }
+        log.commit().unwrap();
+        if crash_first {
+            drop(log);
+            log = open(dir.path());
+        }
+        log.truncate_after(lsns[18]).unwrap();
+        assert_eq!(payloads(&log), numbers(0..19), "rolls {rolls}, crash first {crash_first}");
+        drop(log);
+        let log = open(dir.path());
+        assert_eq!(payloads(&log), numbers(0..19), "rolls {rolls}, crash first {crash_first}");
+        let next = log.append(b"record 19").unwrap();
+        assert!(next > lsns[21], "no LSN names two records");
+        log.commit().unwrap();
+        drop(log);
+        assert_eq!(payloads(&open(dir.path())), numbers(0..20));
+    }
+}
