@@ -288,7 +288,6 @@ fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
         let records = replayed(&log)?;
         let first = records.front().map_or(0, |(n, ..)| *n);
         let next = records.back().map_or(0, |(n, ..)| n + 1);
-        voice.say(&format!("O {first} {next}"));
         // A cut that a crash overtook may or may not have happened: what is there now is said anew.
         if !is_traced() {
             for (n, lsn, _) in records.iter().skip(records.len().saturating_sub(32)) {
@@ -303,6 +302,7 @@ fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
                 voice.say(&format!("A {}", next - 1));
             }
         }
+        voice.say(&format!("O {first} {next}"));
         let known = Known { next, records, durable: next, checkpoint: first };
         // The seed of the content differs from run to run: a number that comes again after a
         // cut or a crash names another record.

@@ -19,7 +19,8 @@ fn payloads(log: &Log) -> Vec<Vec<u8>> {
 }
 
 fn segment_files(dir: &Path) -> Vec<String> {
-    let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let names =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.filter(|name| name.ends_with(".seg")).collect();
     names.sort();
     names
@@ -205,14 +206,20 @@ fn p7_options_out_of_range_and_records_too_large_are_errors() {
         (small().sync_policy(SyncPolicy::Interval(Duration::ZERO)), "sync_policy"),
     ] {
         let error = options.open(dir.path()).unwrap_err();
-        assert!(matches!(&error, Error::InvalidOption { option, .. } if *option == name), "{error}");
+        assert!(
+            matches!(&error, Error::InvalidOption { option, .. } if *option == name),
+            "{error}"
+        );
         assert!(error.to_string().contains(name));
     }
     let log = small().open(dir.path()).unwrap();
     let max = 65536 - 4096 - 64;
     assert!(log.append(&vec![0; max]).is_ok());
     assert!(matches!(log.append(&vec![0; max + 1]), Err(Error::RecordTooLarge { .. })));
-    assert!(matches!(log.append_batch(&[vec![0; max], vec![0; 8]]), Err(Error::BatchTooLarge { .. })));
+    assert!(matches!(
+        log.append_batch(&[vec![0; max], vec![0; 8]]),
+        Err(Error::BatchTooLarge { .. })
+    ));
     assert_eq!(log.replay().count(), 1);
 }
 
@@ -335,7 +342,10 @@ fn bad_positions_are_errors_that_say_what_and_where() {
     assert!(matches!(log.truncate_after(batch[0]), Err(Error::InsideBatch { .. })));
     assert!(matches!(log.commit_to(log.end()), Err(Error::OutOfRange { .. })));
     assert!(matches!(log.checkpoint(log.end()), Err(Error::NotDurable { .. })));
-    assert!(matches!(log.replay_from(Lsn::new(log.end().get() + 1)), Err(Error::OutOfRange { .. })));
+    assert!(matches!(
+        log.replay_from(Lsn::new(log.end().get() + 1)),
+        Err(Error::OutOfRange { .. })
+    ));
     assert_eq!(log.replay_from(inside).unwrap().next().unwrap().unwrap().lsn(), batch[0]);
     assert_eq!(log.replay_range(a..batch[0]).unwrap().count(), 1);
     log.commit().unwrap();
