@@ -395,14 +395,12 @@ impl<'a> Records<'a> {
                     && matches!(walk::says(manifest, index).0, Says::Open { .. }) =>
             {
                 scan.look_again();
-                let path = || walk::path_of(disk, &manifest.segments[index]);
-                match scan.step().map_err(|e| Error::io("pread", path(), e))? {
-                    Step::Frame { .. } => {
-                        self.restart_at_batch(index)?;
+                match scan.step().map_err(|e| Error::io("pread", disk.path(), e))? {
+                    Step::Stopped(again) if again == *stop => Err(self.gone_or(error)),
+                    Step::Frame { .. } | Step::Stopped(_) => {
+                        self.restart(index);
                         Ok(())
                     }
-                    Step::Stopped(again) if again == *stop => Err(self.gone_or(error)),
-                    Step::Stopped(_) => self.restart_at_batch(index),
                 }
             }
             Err(error) => Err(self.gone_or(error)),
@@ -424,12 +422,11 @@ impl<'a> Records<'a> {
     }
 
     /// Walks segment `index` anew, past what was already given out.
-    fn restart_at_batch(&mut self, index: usize) -> Result<()> {
+    fn restart(&mut self, index: usize) {
         self.batch.clear();
         self.from = self.from.max(self.end);
         self.next = index;
         self.scan = None;
-        Ok(())
     }
 
     fn finish(&mut self, tail: Tail) {

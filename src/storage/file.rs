@@ -93,6 +93,6 @@ impl File for DiskFile {
         } else {
             options.map_raw_read_only(&self.fd)?
         };
-        Ok(Region::new(map, writable, published))
+        Ok(Region::share(map, writable, published))
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Writer {
 
 impl Region {
     /// `map` covers a file of this log, opened by this process, of at least its length.
-    pub(super) fn new(map: MmapRaw, writable: bool, published: u64) -> Writer {
+    pub(super) fn share(map: MmapRaw, writable: bool, published: u64) -> Writer {
         Writer { region: Arc::new(Region { map, writable, published: AtomicU64::new(published) }) }
     }
 
@@ -148,7 +148,7 @@ mod tests {
     fn writer(len: usize) -> Writer {
         let file = tempfile::tempfile().unwrap();
         file.set_len(len as u64).unwrap();
-        Region::new(MmapRaw::map_raw(&file).unwrap(), true, 0)
+        Region::share(MmapRaw::map_raw(&file).unwrap(), true, 0)
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
     fn a_truncated_file_is_an_error_when_populated() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(16384).unwrap();
-        let writer = Region::new(MmapRaw::map_raw(&file).unwrap(), true, 16384);
+        let writer = Region::share(MmapRaw::map_raw(&file).unwrap(), true, 16384);
         file.set_len(4096).unwrap();
         assert!(writer.region().populate(0, 4096).is_ok());
         assert!(writer.region().populate(8192, 100).is_err());
