@@ -28,6 +28,10 @@ impl Dice {
     fn below(&mut self, n: u64) -> u64 {
         self.roll() % n
     }
+
+    fn pick(&mut self, n: u8) -> usize {
+        usize::from(self.roll().to_le_bytes()[0] % n)
+    }
 }
 
 /// FNV-1a, 64 bits: not the engine's checksum.
@@ -70,7 +74,6 @@ fn number(payload: &[u8]) -> Option<u64> {
 
 fn options(seed: u64) -> Options {
     let mut dice = Dice(seed ^ 0x0F0F);
-    let methods = [SyncMethod::Fdatasync, SyncMethod::Msync];
     let write = match std::env::var("DURALOG_WRITE").as_deref() {
         Ok("mmap") => WriteMethod::Mmap,
         Ok("pwrite") => WriteMethod::Pwrite,
@@ -78,8 +81,8 @@ fn options(seed: u64) -> Options {
     };
     Options::new()
         .segment_size(65536 << dice.below(3))
-        .spare_segments(usize::from(dice.below(4) as u8))
-        .sync_method(methods[usize::from(dice.below(2) as u8)])
+        .spare_segments(dice.pick(4))
+        .sync_method(if dice.below(2) == 0 { SyncMethod::Fdatasync } else { SyncMethod::Msync })
         .write_method(write)
 }
 
@@ -202,7 +205,7 @@ impl Driver<'_> {
     /// Only while no other thread writes.
     fn cut(&self, dice: &mut Dice) -> Result<()> {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-        let back = 1 + dice.below(10) as usize;
+        let back = 1 + dice.pick(10);
         let checkpoint = known.checkpoint;
         let at = known.records.iter().rev().skip(back).find(|(n, _, end)| *end && *n >= checkpoint);
         if let Some((n, lsn, _)) = at.copied() {

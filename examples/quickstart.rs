@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use duralog::{Log, Lsn};
 use serde_json::{Value, json};
 
-const THREADS: u64 = 8;
+const THREADS: usize = 8;
 const RUN: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -88,14 +88,14 @@ fn run_and_kill() -> Result<(), Box<dyn Error>> {
     let log = Log::open(&dir)?;
     println!("  recovery:                  {:?}", log.recovery().tail);
     let started = Instant::now();
-    let mut counts = [0; THREADS as usize];
+    let mut counts = [0; THREADS];
     let mut first_two = Vec::new();
     for record in &log {
         let record = record?;
         let event: Value = serde_json::from_slice(record.payload())?;
-        match (event["thread"].as_u64(), event["seq"].as_u64()) {
-            (Some(thread), Some(seq)) => {
-                let count = counts.get_mut(thread as usize).ok_or("an unknown thread")?;
+        match place(&event) {
+            Some((thread, seq)) => {
+                let count = counts.get_mut(usize::try_from(thread)?).ok_or("an unknown thread")?;
                 if *count != seq {
                     return Err(
                         format!("thread {thread}: event {seq} where {count} must be").into()
@@ -103,7 +103,7 @@ fn run_and_kill() -> Result<(), Box<dyn Error>> {
                 }
                 *count += 1;
             }
-            _ => first_two.push(event["event"].clone()),
+            None => first_two.extend(event.get("event").cloned()),
         }
     }
     let parse_seconds = started.elapsed().as_secs_f64();
@@ -113,7 +113,7 @@ fn run_and_kill() -> Result<(), Box<dyn Error>> {
     for (thread, seq, lsn) in &acknowledged {
         let record = log.read(*lsn)?;
         let event: Value = serde_json::from_slice(record.payload())?;
-        if event["thread"] != json!(thread) || event["seq"] != json!(seq) {
+        if place(&event) != Some((*thread, *seq)) {
             return Err(
                 format!("LSN {lsn} holds {event}, not event {seq} of thread {thread}").into()
             );
@@ -139,6 +139,11 @@ fn run_and_kill() -> Result<(), Box<dyn Error>> {
     log.close()?;
     println!("The log is closed. Every promise was kept.");
     Ok(())
+}
+
+/// Which event of which thread it is; none for the first two.
+fn place(event: &Value) -> Option<(u64, u64)> {
+    Some((event.get("thread")?.as_u64()?, event.get("seq")?.as_u64()?))
 }
 
 fn acknowledgement(line: &str) -> Option<(u64, u64, Lsn)> {

@@ -1,7 +1,14 @@
 //! Damage at rest: whatever happens to the files of a cleanly closed log is found, or harmless; never wrong
 //! data, never silently fewer records (P5, P11).
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,7 +1,14 @@
 //! FORMAT.md is enough: a reader written from it alone, in another language, finds the same records, and
 //! its worked examples are the bytes that the engine writes.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,7 +1,14 @@
 //! The log against a model: a `Vec` of records with their positions, over random operations, crashes and
 //! reopenings included.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
 
 use std::path::Path;
 

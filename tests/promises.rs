@@ -1,7 +1,14 @@
 //! The promises P1 to P12, each by a test that names it. Power cuts are simulated elsewhere; here P1 and P2
 //! are shown by crashes of the process (a drop without close, and real kills in `cli/tests/kill.rs`).
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;

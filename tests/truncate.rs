@@ -1,6 +1,13 @@
 //! Cutting the log back, and what a crash right after it leaves.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
 
 use duralog::{Log, Lsn, Options};
 

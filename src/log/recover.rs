@@ -320,11 +320,9 @@ fn take_over(
 fn give_rest_back(directory: &dyn Directory, entry: &Entry) {
     let rest = (entry.end - entry.base + 8).next_multiple_of(DATA_START)..entry.size;
     if !rest.is_empty() {
-        drop(
-            directory
-                .open(&file_name(entry.id), Access::ReadWrite)
-                .map(|file| file.punch_hole(rest)),
-        );
+        let file = directory.open(&file_name(entry.id), Access::ReadWrite);
+        // Synced, so that no file of the log is ever left with changes that are not on the disk.
+        drop(file.and_then(|file| file.punch_hole(rest).and_then(|()| file.sync())));
     }
 }
 

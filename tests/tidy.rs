@@ -1,0 +1,107 @@
+//! What the compiler cannot check: layers, where `unsafe` may stand, how long a file may be.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+use std::path::{Path, PathBuf};
+
+/// Lower layers first. A file may name its own layer's module and those before it.
+const LAYERS: [&[&str]; 7] = [
+    &["lsn"],
+    &["error"],
+    &["format"],
+    &["options"],
+    &["storage"],
+    &["segment", "manifest"],
+    &["walk", "log", "inspect"],
+];
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn all() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ["src", "cli/src"]
+        .iter()
+        .flat_map(|dir| sources(&root.join(dir)))
+        .map(|path| {
+            (path.strip_prefix(root).unwrap().to_owned(), std::fs::read_to_string(&path).unwrap())
+        })
+        .collect()
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// The first module of `src` that a line names which the module `own` must not know.
+fn forbidden<'a>(own: &str, line: &'a str) -> Option<&'a str> {
+    let own_layer = layer(own)?;
+    line.split("crate::").skip(1).find_map(|rest| {
+        let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        (name != own && layer(name)? >= own_layer).then_some(name)
+    })
+}
+
+/// Siblings of the top layer may build on one another in this order; others of one layer may not.
+fn is_allowed_sibling(own: &str, name: &str) -> bool {
+    matches!((own, name), ("log", "walk") | ("inspect", "walk" | "log") | ("format", "format"))
+}
+
+#[test]
+fn each_layer_knows_only_those_below() {
+    for (path, text) in all().iter().filter(|(path, _)| path.starts_with("src")) {
+        let own = path.components().nth(1).unwrap().as_os_str().to_str().unwrap();
+        let own = own.trim_end_matches(".rs");
+        // The one upward look: an error names the version of the format.
+        for line in text.lines().filter(|line| !line.contains("crate::format::VERSION")) {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
+            if let Some(name) = forbidden(own, line) {
+                assert!(is_allowed_sibling(own, name), "{}: {line}", path.display());
+            }
+        }
+    }
+    assert_eq!(forbidden("format", "use crate::storage::File;"), Some("storage"));
+    assert_eq!(forbidden("log", "use crate::format::DATA_START;"), None);
+}
+
+#[test]
+fn unsafe_stands_only_in_the_storage_layer() {
+    for (path, text) in all() {
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let found = code.filter(|line| {
+            line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe")
+        });
+        assert!(path.starts_with("src/storage") || found.count() == 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn files_can_be_read_in_one_sitting_and_nothing_is_left_undone() {
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("todo", "!"),
+        concat!("unimplement", "ed!"),
+    ];
+    for (path, text) in all() {
+        let code = text.lines().filter(|line| {
+            let line = line.trim_start();
+            !line.is_empty() && !line.starts_with("//")
+        });
+        assert!(code.count() <= 400, "{} is too long", path.display());
+        for mark in marks {
+            assert!(!text.contains(mark), "{} holds {mark}", path.display());
+        }
+    }
+}
