@@ -396,7 +396,16 @@ impl<'a> Records<'a> {
             {
                 scan.look_again();
                 match scan.step().map_err(|e| Error::io("pread", disk.path(), e))? {
-                    Step::Stopped(again) if again == *stop => Err(self.gone_or(error)),
+                    Step::Stopped(again) if again == *stop => {
+                        // A newer manifest may name the segment that an end frame leads to. What
+                        // this view can see ends here; damage will be there for the next one too.
+                        let now = manifest::load(disk).ok().flatten();
+                        if now.is_none_or(|now| now.generation == manifest.generation) {
+                            return Err(self.gone_or(error));
+                        }
+                        self.finish(Tail::Unclean { at: Lsn::new(self.end) });
+                        Ok(())
+                    }
                     Step::Frame { .. } | Step::Stopped(_) => {
                         self.restart(index);
                         Ok(())

@@ -21,13 +21,16 @@ mutant() {
     elif (cd "$copy" && timeout 120 cargo test --quiet "$@" >"$copy.log" 2>&1); then
         echo "SURVIVED  $name"
         survived=1
+    elif grep -qE '^error(\[E[0-9]+\])?: ' "$copy.log" && ! grep -q FAILED "$copy.log"; then
+        echo "STALE     $name: it does not compile"
+        survived=1
     else
-        echo "noticed   $name: $(grep -m1 -oE '^test .* FAILED|^error.*|.* FAILED' "$copy.log" | head -c 90)"
+        echo "noticed   $name: $(grep -m1 -oE '^[a-z0-9_:]+ --- FAILED|^test .* FAILED|.* FAILED' "$copy.log" | head -c 90)"
     fi
 }
 
 only=${1:-}
-mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(\);/let synced = Ok(Synced { end: self.end(), group: 1, records: 0 });/' -p duralog-cli --test trace
+mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(\);/let synced: Result<Synced> = Ok(Synced { end: self.end(), group: 1, records: 0 });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(())/' -p duralog-cli --test trace
 mutant poison-forgotten src/log/engine.rs 's/self.ended.store\(true, Ordering::Release\);//; s/self.failure.get_or_init\(\|\| Arc::new\(error\)\)/Arc::new(error)/; s/Arc::clone\(&?Arc::new\(error\)\)/Arc::new(error)/' -p duralog-cli --test failed_sync
 mutant checksum-not-bound-to-the-lsn src/format/frame.rs 's/seed \^ position, body/seed, body/' --lib

@@ -71,8 +71,13 @@ impl Files {
                 self.directory
                     .rename(&file_name(old), &name)
                     .map_err(|e| Error::io("rename", &path, e))?;
-                sync_name()?;
-                Segment::recycle(&*self.directory, identity)?
+                let recycled =
+                    sync_name().and_then(|()| Segment::recycle(&*self.directory, identity));
+                if recycled.is_err() {
+                    // It must not stand in the way of the next try under the same name.
+                    crate::manifest::remove_if_there(&*self.directory, &name)?;
+                }
+                recycled?
             }
             None => {
                 let file = Segment::create(&*self.directory, identity)?;

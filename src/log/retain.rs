@@ -28,7 +28,9 @@ impl Engine {
         self.write_manifest(&mut upkeep, &change)?;
         self.checkpoint.store(lsn.get(), Ordering::Release);
         let gone = self.catalog.retire(|slot| slot.end().is_some_and(|end| end <= lsn.get()));
-        upkeep.sealed = upkeep.sealed.min(self.catalog.snapshot().len());
+        // No one needs their last frames on the disk any more.
+        let gone_bases: Vec<u64> = gone.iter().map(|slot| slot.identity().base).collect();
+        self.tail.lock().unsynced.retain(|segment| !gone_bases.contains(&segment.base()));
         upkeep.retired.extend(gone);
         let (segments, bytes) = self.release_retired(&mut upkeep)?;
         Ok(Reclaimed { segments, bytes })
