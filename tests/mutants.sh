@@ -34,7 +34,7 @@ mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(\
 mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(())/' -p duralog-cli --test trace
 mutant poison-forgotten src/log/engine.rs 's/self.ended.store\(true, Ordering::Release\);//; s/self.failure.get_or_init\(\|\| Arc::new\(error\)\)/Arc::new(error)/; s/Arc::clone\(&?Arc::new\(error\)\)/Arc::new(error)/' -p duralog-cli --test failed_sync
 mutant checksum-not-bound-to-the-lsn src/format/frame.rs 's/seed \^ position, body/seed, body/' --lib
-mutant salt-not-renewed src/log/files.rs 's/salt: crate::format::u64_at.*$/salt: 0,/; s/log_id: self.log_id,\s*$/log_id: self.log_id,/' --lib
+mutant salt-not-renewed src/log/files.rs 's/salt: crate::format::u64_at.*$/salt: 0,/; s/log_id: self.log_id,\s*$/log_id: self.log_id,/' --test promises salt
 mutant batch-end-not-checked src/segment/verdict.rs 's/stop.open_batch.unwrap_or\(stop.at\)/stop.at/' --test promises p3
 mutant marks-not-written src/log/append.rs 's/let mark_due = tail.marked < durable;/let mark_due = false;/' --test promises p5
 mutant marks-not-looked-for src/walk.rs 's/scan.highest_mark_beyond\(cut_of\(stop\)\).map_err\(read\)\?/None/' --test promises p5

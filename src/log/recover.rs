@@ -288,6 +288,11 @@ fn take_over(
         files.give_back(&mut stock, id)?;
         removed += 1;
     }
+    // Before any segment takes the room: a checkpoint on a full disk lives on it.
+    match manifest::fill_reserve(directory) {
+        Err(Error::Full { .. }) | Ok(()) => {}
+        Err(error) => return Err(error),
+    }
     for entry in &found.sealed {
         give_rest_back(directory, entry);
     }

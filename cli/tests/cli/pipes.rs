@@ -1,7 +1,7 @@
 //! Slow input, readers that go away, output that cannot be written.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::common::{Appender, TestLog, text};
@@ -45,13 +45,11 @@ fn p4_what_was_appended_survives_a_kill_without_a_commit() {
 #[test]
 fn a_reader_of_lsns_that_goes_away_ends_append_quietly_with_all_committed() {
     let log = TestLog::new();
-    let mut child = log.command("append", &["--sync", "each", "--print-lsn"]).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(b"one\n").unwrap();
-    let mut first = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-    assert_eq!(first, "4096\n");
-    // The reader is gone now. The input goes on until no one takes it.
+    let mut appender = Appender::start(&log, &["--sync", "each"]);
+    appender.feed("one\n");
+    appender.next_lsn();
+    let Appender { child, mut stdin, printed } = appender;
+    drop(printed);
     let mut fed = 1;
     while stdin.write_all(b"more\n").is_ok() {
         fed += 1;

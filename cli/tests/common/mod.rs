@@ -124,8 +124,9 @@ impl Appender {
             let (mut stdout, mut line) = (BufReader::new(stdout), String::new());
             // A line that a kill cut short is none.
             while stdout.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
-                // The test may have lost interest.
-                sender.send(line.trim_end().parse().unwrap()).ok();
+                if sender.send(line.trim_end().parse().unwrap()).is_err() {
+                    return; // no one reads any more: the pipe breaks
+                }
                 line.clear();
             }
         });
