@@ -1,248 +1,467 @@
 #!/usr/bin/env python3
-"""Reads a duralog directory: written from FORMAT.md alone, on Python's standard library.
+"""Reads a duralog directory; written from FORMAT.md alone ("§" below is a section of it).
 
-    format_reader.py DIR
+usage: format_reader.py DIR | --self-test
 
-Prints `LSN<TAB>LENGTH<TAB>HEX` for each record, then where and why it stops: `end<TAB>LSN<TAB>clean`, `unclean`
-or `torn`; or `damage<TAB>FILE<TAB>OFFSET<TAB>LSN<TAB>REASON`. Exit status 0, 1 for damage, 2 if it is no log.
+Prints `LSN<TAB>LENGTH<TAB>HEX` for each record, then one last line:
+`end<TAB>LSN<TAB>clean|unclean|torn` (exit status 0) or
+`damage<TAB>FILE<TAB>OFFSET<TAB>LSN<TAB>reason` (1; LSN 0 if it is about no position).
+Exit status 2, with a message on stderr: usage, no log, an unsupported version, no access.
 """
 import os
 import re
 import stat
 import struct
 import sys
+from collections import namedtuple
 
-TABLE = []
-for byte in range(256):
-    for _ in range(8):
-        byte = (byte >> 1) ^ (0x82F63B78 if byte & 1 else 0)
-    TABLE.append(byte)
+PAGE, ROOM, TOP = 4096, 32, 2**63  # §5 header block; §5 room for an end frame and zeros; §9
+RECORD, PART, MARK, END = 1, 2, 3, 4  # §5 kinds
+READY, ACTIVE, SEALED = 0, 1, 2  # §4 states
+MARK_WORD = struct.pack("<I", MARK << 28 | 16)
+SEGMENT_NAME = re.compile(r"([0-9a-f]{16})\.seg")  # §2
+BUFFER = 1 << 20
+MANIFEST_MOST = 256 << 20  # a limit of this reader only
 
-
-def crc32c(data, start=0):
-    """CRC-32C of `data`, continuing from the finished checksum `start`."""
-    crc = start ^ 0xFFFFFFFF
-    for byte in data:
-        crc = TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF
+Entry = namedtuple("Entry", "id base size salt state end")  # §4, a segment in the manifest
+Manifest = namedtuple("Manifest", "log_id durable next_id next_base clean_end segments")
+# Where the walk of one segment stopped: `at` is the offset it got to, `x` the start of the batch
+# that was open there, else the same; `next` the id in the end frame, if that is what stopped it.
+Stop = namedtuple("Stop", "whole at x reason next", defaults=[None])
 
 
 class Damage(Exception):
-    """(file, offset, lsn, reason)"""
+    """file, offset, lsn, reason"""
 
 
-class NoLog(Exception):
-    """Not a log, or not of this version."""
+class Refused(Exception):
+    """no log, or not one for this reader"""
 
 
-def read_file(directory, name):
-    try:
-        fd = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Damage(name, 0, 0, f"cannot be opened: {error.strerror}") from error
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Damage(name, 0, 0, "no regular file")
-        return file.read()
+class BadFrame(Exception):
+    """why the frame is not valid"""
 
 
-def check_prefix(data, magic, name):
-    """Section 3."""
-    if len(data) < 24 or data[:8] != magic:
-        raise Damage(name, 0, 0, "wrong magic")
-    version, features, crc, zero = struct.unpack_from("<4I", data, 8)
-    if crc != crc32c(data[:16]) or zero:
-        raise Damage(name, 16, 0, "wrong checksum of the prefix")
-    if version != 1 or features:
-        raise NoLog(f"{name}: version {version}, features {features:#x}")
+# CRC-32C (head of FORMAT.md): a table by bytes, and two by pairs of bytes to do four at a time.
+BYTE = list(range(256))
+for _ in range(8):
+    BYTE = [c >> 1 ^ (0x82F63B78 if c & 1 else 0) for c in BYTE]
+PAIR = [BYTE[(BYTE[h & 255] ^ h >> 8) & 255] ^ BYTE[h & 255] >> 8 for h in range(65536)]
+PAIR_THEN_TWO = [PAIR[c & 0xFFFF] ^ c >> 16 for c in PAIR]
 
 
-READY, ACTIVE, SEALED = 0, 1, 2
+def crc32c(data, crc=0):
+    """crc32c_append(crc, data)"""
+    crc ^= 0xFFFFFFFF
+    fours = len(data) & ~3
+    for (word,) in struct.iter_unpack("<I", memoryview(data)[:fours]):
+        crc ^= word
+        crc = PAIR_THEN_TWO[crc & 0xFFFF] ^ PAIR[crc >> 16]
+    for byte in data[fours:]:
+        crc = BYTE[(crc ^ byte) & 255] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
 
 
-class Manifest:
-    """Section 4."""
+class File:
+    """One regular file of the log, read through one buffer. `base` is the LSN of its offset 0."""
 
-    def __init__(self, data):
-        name = "MANIFEST"
+    def __init__(self, dir_fd, name, base=0):
+        self.name, self.base, self.fd, self.start, self.buffer = name, base, -1, 0, b""
+        try:  # §2: a symbolic link, or no regular file, is damage; never open a device or a pipe
+            info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            raise self.damage(0, "the file is missing") from None
+        if not stat.S_ISREG(info.st_mode):
+            raise self.damage(0, "not a regular file")
+        self.fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=dir_fd)
+        self.length = os.fstat(self.fd).st_size
 
-        def need(condition, reason):
-            if not condition:
-                raise Damage(name, 0, 0, reason)
+    def __del__(self):
+        if self.fd >= 0:
+            os.close(self.fd)
 
-        check_prefix(data, b"duralogM", name)
-        need(len(data) >= 36, "too short")
-        (n,) = struct.unpack_from("<Q", data, 24)
-        need(len(data) == 36 + n, "not as long as it says")
-        (crc,) = struct.unpack_from("<I", data, 32 + n)
-        need(crc == crc32c(data[: 32 + n]), "wrong checksum")
-        body, at = data[32 : 32 + n], 0
+    def damage(self, offset, reason):
+        return Damage(self.name, offset, self.base + offset, reason)
 
-        def take(form):
-            nonlocal at
-            need(at + struct.calcsize(form) <= n, "body too short")
-            fields = struct.unpack_from(form, body, at)
-            at += struct.calcsize(form)
-            return fields
+    def read(self, offset, count):
+        if offset < self.start or offset + count > self.start + len(self.buffer):
+            parts, have = [], 0
+            want = max(count, min(BUFFER, self.length - offset))
+            while have < want:
+                parts.append(os.pread(self.fd, want - have, offset + have))
+                have += len(parts[-1])
+                if not parts[-1]:
+                    raise self.damage(offset + have, "the file ends early")
+            self.start, self.buffer = offset, b"".join(parts)
+        return self.buffer[offset - self.start : offset - self.start + count]
 
-        (self.log_id,) = take("<16s")
-        _, self.checkpoint, self.durable, self.next_id, self.next_base = take("<5Q")
-        (closed,) = take("<B")
-        need(closed in (0, 1), "malformed clean end")
-        self.clean_end = take("<Q")[0] if closed else None
-        (count,) = take("<Q")
-        need(count * 44 == n - at, "not as many segments as it says")
-        self.segments = [take("<QQQQIQ") for _ in range(count)]
-        free, next_id, last = 0, 0, SEALED
-        for id_, base, size, _, state, end in self.segments:
-            need(size % 4096 == 0 and 16 << 10 <= size <= 4 << 30 and base % 4096 == 0, "impossible segment")
-            need(base >= free and id_ >= next_id, "segments out of order")
-            need(base + size <= self.next_base and id_ < self.next_id, "segment beyond the next one")
-            follows = {SEALED: (SEALED, ACTIVE), ACTIVE: (READY,), READY: (READY,)}
-            need(state in follows[last], "states out of order")
-            fits = end % 8 == 0 and base + 4096 <= end <= base + size - 32
-            need(fits if state == SEALED else end == 0, "impossible end")
-            free, next_id, last = base + size, id_ + 1, state
-        need(self.next_base <= 1 << 63, "positions out of range")
-        need(self.checkpoint <= self.durable <= self.next_base, "positions out of order")
-        if self.clean_end is not None:
-            end = self.clean_end
-            active = [s for s in self.segments if s[4] == ACTIVE]
-            need(active and end % 8 == 0, "clean end without an active segment")
-            need(active[0][1] + 4096 <= end <= active[0][1] + active[0][2] - 32, "clean end elsewhere")
+    def check_prefix(self, magic):  # §3, and before anything that a newer version may change
+        prefix = self.read(0, 24)
+        version, features, crc = struct.unpack_from("<III", prefix, 8)
+        if prefix[:8] != magic:
+            raise self.damage(0, "wrong magic")
+        if crc != crc32c(prefix[:16]):
+            raise self.damage(16, "wrong CRC of the prefix")
+        if version != 1 or features != 0:
+            raise Refused(f"{self.name}: unsupported: version {version}, features {features:#x}")
 
 
-RECORD, PART, MARK, END = 1, 2, 3, 4
+class Segment(File):  # §5
+    def read_header(self):
+        """Checks what the file says about itself; returns (log id, entry)."""
+        self.check_prefix(b"duralogS")
+        header = self.read(0, 76)
+        log_id, *numbers, self.seed = struct.unpack_from("<16s4QI", header, 24)
+        if self.seed != crc32c(header[:72]):
+            raise self.damage(72, "wrong CRC of the header")
+        return log_id, Entry(*numbers, state=None, end=None)
 
-
-class Segment:
-    """Section 5."""
-
-    def __init__(self, directory, log_id, entry):
-        self.id, self.base, self.size, salt, self.state, self.end = entry
-        self.name = f"{self.id:016x}.seg"
-        data = read_file(directory, self.name)
-        if data is None:
-            raise Damage(self.name, 0, self.base, "missing")
-        if len(data) != self.size:
-            raise Damage(self.name, min(len(data), self.size), self.base, "wrong size")
-        check_prefix(data, b"duralogS", self.name)
-        (self.seed,) = struct.unpack_from("<I", data, 72)
-        if self.seed != crc32c(data[:72]):
-            raise Damage(self.name, 72, self.base, "wrong checksum of the header")
-        if struct.unpack_from("<16s4Q", data, 24) != (log_id, self.id, self.base, self.size, salt):
-            raise Damage(self.name, 24, self.base, "not the segment that the manifest names")
-        self.data = data
-
-    def frame(self, at):
-        """The valid frame at offset `at` as (kind, payload, end), else None."""
-        if at % 8 or at < 4096 or at + 8 > self.size:
-            return None
-        crc, word = struct.unpack_from("<2I", self.data, at)
+    def frame(self, o):
+        """The frame at offset `o`: (kind, payload, offset of the next). §5, its five rules."""
+        if o % 8 or o < PAGE or o > self.length - ROOM:  # rules 1 and 3: no frame begins there
+            raise BadFrame("no room for a frame")
+        crc, word = struct.unpack("<II", self.read(o, 8))
         kind, n = word >> 28, word & 0x0FFFFFFF
-        end = (at + 8 + n + 7) // 8 * 8
-        if kind not in (RECORD, PART, MARK, END):
-            return None
-        if (at if kind == END else end) > self.size - 32:
-            return None
-        payload, lsn = self.data[at + 8 : at + 8 + n], self.base + at
+        following = (o + 8 + n + 7) & ~7
+        if not RECORD <= kind <= END:
+            raise BadFrame(f"no kind of frame: {kind}")
+        if kind != END and following > self.length - ROOM:
+            raise BadFrame("a frame beyond the end of the segment")
+        lsn = self.base + o
         if kind in (MARK, END):
-            if n != 16 or struct.unpack_from("<Q", payload)[0] != lsn:
-                return None
-            if kind == MARK and struct.unpack_from("<Q", payload, 8)[0] > lsn:
-                return None
-        position = (lsn // 8) & 0xFFFFFFFF
-        if crc != crc32c(self.data[at + 4 : at + 8 + n], self.seed ^ position):
-            return None
-        return kind, payload, end
+            if n != 16:
+                raise BadFrame(f"a mark or end of wrong length: {n}")
+            own, other = struct.unpack("<QQ", self.read(o + 8, 16))
+            if own != lsn or (kind == MARK and other > lsn):
+                raise BadFrame("a mark or end with a wrong LSN")
+        body = self.read(o + 4, 4 + n)
+        if crc != crc32c(body, self.seed ^ (lsn // 8 & 0xFFFFFFFF)):
+            raise BadFrame("wrong CRC of a frame")
+        return kind, body[4:], following
 
-    def marks_beyond(self, at):
-        """The highest durable LSN of a valid mark at or beyond `at`, or 0."""
-        word, highest = struct.pack("<I", MARK << 28 | 16), 0
-        found = self.data.find(word, max(at, 4096) + 4)
-        while found != -1:
-            frame = self.frame(found - 4)
-            if frame:
-                highest = max(highest, struct.unpack_from("<Q", frame[1], 8)[0])
-            found = self.data.find(word, found + 1)
-        return highest
-
-
-def walk(directory, out):
-    """Section 6. Prints records; returns the end and how it was found."""
-    data = read_file(directory, "MANIFEST")
-    if data is None:
-        if any(re.fullmatch("[0-9a-f]{16}[.]seg", name) for name in os.listdir(directory)):
-            raise Damage("MANIFEST", 0, 0, "missing, but there are segments")
-        raise NoLog("no log here")
-    manifest = Manifest(data)
-    segments = manifest.segments
-    for entry in segments:
-        Segment(directory, manifest.log_id, entry)
-    end = 0
-    for index, entry in enumerate(segments):
-        segment = Segment(directory, manifest.log_id, entry)
-        bound = segment.end if segment.state == SEALED else manifest.clean_end
-        bound = None if bound is None else bound - segment.base
-        at, batch = 4096, []
-        while True:
-            if at == bound:
-                if batch:
-                    raise Damage(segment.name, batch[0][0], segment.base + batch[0][0], "incomplete batch")
-                break
-            frame = segment.frame(at)
-            kind = frame[0] if frame else None
-            if bound is not None:
-                if frame is None or kind == END or (kind == MARK and batch):
-                    raise Damage(segment.name, at, segment.base + at, "no valid record where one must be")
-                if frame[2] > bound:
-                    raise Damage(segment.name, at, segment.base + at, "a frame beyond the end")
-            elif kind == END and not batch:
-                following = segments[index + 1][0] if index + 1 < len(segments) else None
-                if struct.unpack_from("<Q", frame[1], 8)[0] != following:
-                    raise Damage(segment.name, at, segment.base + at, "names another next segment")
-                break
-            elif frame is None or kind == END or (kind == MARK and batch):
-                cut = batch[0][0] if batch else at
-                vouched = max(manifest.durable, segment.marks_beyond(cut))
-                for later in segments[index + 1 :]:
-                    vouched = max(vouched, Segment(directory, manifest.log_id, later).marks_beyond(4096))
-                if vouched > segment.base + cut:
-                    raise Damage(segment.name, cut, segment.base + cut, "damaged, and vouched for from beyond")
-                nothing = not batch and segment.data[at : at + 8] == bytes(8)
-                return segment.base + cut, "unclean" if nothing else "torn"
-            if kind in (RECORD, PART):
-                batch.append((at, frame[1]))
+    def walk(self, bound, emit):  # §6, 2 and 3; `bound` is an offset, or None if open
+        o, batch = PAGE, []
+        while o != bound:
+            x = batch[0][0] - self.base if batch else o
+            try:
+                kind, payload, following = self.frame(o)
+            except BadFrame as bad:
+                return Stop(False, o, x, str(bad))
+            if bound is not None and following > bound:
+                return Stop(False, o, x, "a frame crosses the end of the segment's frames")
+            if kind == END:
+                return Stop(False, o, x, "an end frame", struct.unpack("<QQ", payload)[1])
+            if kind == MARK and batch:  # §5 batches
+                return Stop(False, o, x, "a mark inside a batch")
+            if kind != MARK:
+                batch.append((self.base + o, payload))
             if kind == RECORD:
-                for offset, payload in batch:
-                    out.write(f"{segment.base + offset}\t{len(payload)}\t{payload.hex()}\n")
+                for record in batch:
+                    emit(*record)
                 batch = []
-            at = frame[2]
-        end = segment.base + at
-        if segment.state == ACTIVE and manifest.clean_end is not None:
+            o = following
+        if batch:
+            return Stop(False, o, batch[0][0] - self.base, "the end of the segment's frames")
+        return Stop(True, o, o, "")
+
+    def find_mark(self, start, x):
+        """A valid mark at or beyond offset `start` whose durable LSN is above `x`: (LSN, durable)."""
+        while start + 24 <= self.length - ROOM:  # pieces overlap, so that each mark is in one whole
+            piece = self.read(start, min(BUFFER, self.length - ROOM - start))
+            hit = piece.find(MARK_WORD)
+            while hit >= 0:
+                o = hit - 4  # `start` is a multiple of 8, so `o` is one in the piece and the file
+                if o >= 0 and o % 8 == 0 and o + 24 <= len(piece):
+                    own, durable = struct.unpack_from("<QQ", piece, o + 8)
+                    if own == self.base + start + o and x < durable <= own:  # the CRC comes last
+                        crc = int.from_bytes(piece[o : o + 4], "little")
+                        if crc == crc32c(piece[o + 4 : o + 24], self.seed ^ (own // 8 & 0xFFFFFFFF)):
+                            return own, durable
+                hit = piece.find(MARK_WORD, hit + 1)
+            start += len(piece) - 16 & ~7  # the last place that was looked at is 24 from the end
+        return None
+
+
+def read_manifest(dir_fd):  # §4
+    names = os.listdir(dir_fd)
+    if "MANIFEST" not in names:  # §6, 1
+        if any(SEGMENT_NAME.fullmatch(name) for name in names):
+            raise Damage("MANIFEST", 0, 0, "the file is missing, and there are segments")
+        raise Refused("no log here")
+
+    def need(true, reason, offset=0):
+        if not true:
+            raise Damage("MANIFEST", offset, 0, reason)
+
+    file = File(dir_fd, "MANIFEST")
+    file.check_prefix(b"duralogM")
+    (n,) = struct.unpack("<Q", file.read(24, 8))
+    need(file.length == 36 + n, "the file is not as long as it says", 24)  # rule 1
+    if n > MANIFEST_MOST:
+        raise Refused("the manifest is too long for this reader")
+    data = file.read(0, 36 + n)
+    need(crc32c(data[:-4]) == int.from_bytes(data[-4:], "little"), "wrong CRC", 32 + n)  # rule 2
+    body = data[32:-4]
+    need(n >= 65, "the body is too short", 24)
+    log_id, _, checkpoint, durable, next_id, next_base, tag = struct.unpack_from("<16s5QB", body)
+    need(tag <= 1 and n >= 65 + 8 * tag, "no valid clean end", 32 + 56)
+    clean_end = struct.unpack_from("<Q", body, 57)[0] if tag else None
+    (count,) = struct.unpack_from("<Q", body, 57 + 8 * tag)
+    at = 65 + 8 * tag
+    need(n - at == 44 * count, "the body is not as long as its segments", 32 + at - 8)  # rule 3
+    segments = [Entry._make(entry) for entry in struct.iter_unpack("<4QIQ", body[at:])]
+    last_id, last_end, last_state, active = -1, 0, SEALED, None
+    for i, s in enumerate(segments):
+        where = 32 + at + 44 * i
+        need(last_id < s.id < next_id, "the ids do not ascend", where)  # rule 4
+        need(s.base % PAGE == 0 and s.base >= last_end, "a wrong base", where + 8)
+        need(s.size % PAGE == 0 and 16 << 10 <= s.size <= 4 << 30, "a wrong size", where + 16)
+        last_id, last_end = s.id, s.base + s.size
+        need(last_end <= next_base, "a window above the next base", where + 8)
+        allowed = (SEALED, ACTIVE) if last_state == SEALED else (READY,)  # rule 5
+        need(s.state in allowed, "a wrong state", where + 32)
+        last_state, active = s.state, s if s.state == ACTIVE else active
+        if s.state == SEALED:
+            need(sound_end(s, s.end), "a wrong end of a sealed segment", where + 36)  # rule 6
+    need(next_base <= TOP, "the next base is too high", 32 + 48)  # rule 4
+    need(not tag or active and sound_end(active, clean_end), "a wrong clean end", 32 + 57)  # rule 6
+    need(checkpoint <= durable <= next_base, "wrong order of positions", 32 + 24)  # rule 7
+    return Manifest(log_id, durable, next_id, next_base, clean_end, segments)
+
+
+def sound_end(s, end):  # §4, rule 6
+    return end % 8 == 0 and s.base + PAGE <= end <= s.base + s.size - ROOM
+
+
+def open_segment(dir_fd, log_id, entry):  # §5, "a segment is valid if and only if"
+    file = Segment(dir_fd, f"{entry.id:016x}.seg", entry.base)
+    found = file.read_header()
+    if file.length != entry.size:
+        raise file.damage(0, f"{file.length} bytes long instead of {entry.size}")
+    if found != (log_id, entry._replace(state=None, end=None)):
+        raise file.damage(24, "the header is not that of the segment in the manifest")
+    return file
+
+
+def check_newest(dir_fd, manifest):  # §7, last item
+    for name in sorted(os.listdir(dir_fd)):
+        match = SEGMENT_NAME.fullmatch(name)
+        if not match or int(match[1], 16) < manifest.next_id:
+            continue
+        try:
+            file = Segment(dir_fd, name)
+            log_id, entry = file.read_header()
+            if (log_id, entry.id, entry.size) != (manifest.log_id, int(match[1], 16), file.length):
+                continue
+            file.base = entry.base
+            file.frame(PAGE)
+        except (Damage, Refused, BadFrame):
+            continue  # §2: what the manifest does not name is no part of the log
+        raise Damage(name, PAGE, entry.base + PAGE, "in use, and newer than the manifest")
+
+
+def vouched(dir_fd, manifest, i, file, x):
+    """Why everything below `x` (an LSN in segment `i`) is not all that was committed. §6, 4"""
+    if manifest.durable > x:
+        return f"the manifest says durable to {manifest.durable}"
+    found = file.find_mark(x - file.base, x)
+    for entry in manifest.segments[i + 1 :]:
+        if found:
             break
-    return end, "clean"
+        try:
+            found = open_segment(dir_fd, manifest.log_id, entry).find_mark(PAGE, x)
+        except Damage:
+            pass  # read_log reports it
+    return found and f"the mark at {found[0]} says durable to {found[1]}"
 
 
-def main():
-    if len(sys.argv) != 2:
-        print("usage: format_reader.py DIR", file=sys.stderr)
-        return 2
-    assert crc32c(b"123456789") == 0xE3069283
+def walk_log(dir_fd, manifest, emit):  # §6 and its table
+    for i, entry in enumerate(manifest.segments):
+        end = {SEALED: entry.end, ACTIVE: manifest.clean_end, READY: None}[entry.state]
+        file = open_segment(dir_fd, manifest.log_id, entry)
+        stop = file.walk(None if end is None else end - entry.base, emit)
+        reason = stop.reason
+        if stop.x != stop.at:
+            reason += f" at {entry.base + stop.at}, inside the batch that begins here"
+        if end is not None:
+            if not stop.whole:  # rows B and C
+                raise file.damage(stop.x, reason)
+            if entry.state == ACTIVE:  # row A
+                return end, "clean"
+            continue  # row A
+        if stop.next is not None:
+            if stop.next not in [s.id for s in manifest.segments[i + 1 : i + 2]]:  # row E
+                raise file.damage(stop.at, f"an end frame names segment {stop.next:016x}")
+            if stop.x == stop.at:  # row D
+                continue
+        x = entry.base + stop.x
+        evidence = vouched(dir_fd, manifest, i, file, x)
+        if evidence:  # row F
+            raise file.damage(stop.x, f"{reason}, but {evidence}")
+        cut = stop.x != stop.at or any(file.read(stop.x, 8))
+        return x, "torn" if cut else "unclean"  # row G
+    # No active segment: FORMAT.md does not say; nothing was cut, and nothing was closed.
+    return manifest.segments[-1].end if manifest.segments else manifest.next_base, "unclean"
+
+
+def read_log(path, emit):
+    """Calls `emit(lsn, payload)` for each record; returns (LSN, "clean" | "unclean" | "torn")."""
+    dir_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        end, how = walk(sys.argv[1], sys.stdout)
-        print(f"end\t{end}\t{how}")
+        manifest = read_manifest(dir_fd)
+        check_newest(dir_fd, manifest)
+        broken = None  # §6, 1: each must be valid, also one that the walk does not come to
+        for entry in manifest.segments:
+            try:
+                open_segment(dir_fd, manifest.log_id, entry)
+            except Damage as damage:
+                broken = broken or damage
+        end = walk_log(dir_fd, manifest, emit)
+        if broken:
+            raise broken
+        return end
+    finally:
+        os.close(dir_fd)
+
+
+def main(args):
+    if len(args) != 1 or (args[0].startswith("-") and args[0] != "--self-test"):
+        print("usage: format_reader.py DIR | --self-test", file=sys.stderr)
+        return 2
+    if args[0] == "--self-test":
+        return self_test()
+    try:
+        lsn, how = read_log(args[0], lambda lsn, data: print(lsn, len(data), data.hex(), sep="\t"))
+        print("end", lsn, how, sep="\t", flush=True)
         return 0
     except Damage as damage:
-        name, offset, lsn, reason = damage.args
-        print(f"damage\t{name}\t{offset}\t{lsn}\t{reason}")
+        print("damage", *damage.args, sep="\t", flush=True)
         return 1
-    except (NoLog, OSError) as error:
-        print(error, file=sys.stderr)
+    except (Refused, OSError, MemoryError) as error:
+        print(f"format_reader.py: {error}", file=sys.stderr)
         return 2
+
+
+def self_test():
+    import contextlib, io, random, tempfile
+
+    size, log_id = 16384, b"0123456789abcdef"
+    le = lambda form, *values: struct.pack("<" + form, *values)
+    sealed = lambda data: data + le("I", crc32c(data))
+    prefix = lambda kind, version=1: sealed(b"duralog" + kind + le("II", version, 0)) + bytes(4)
+
+    def put(name, data, at=None):
+        with open(os.path.join(path, name), "wb" if at is None else "r+b") as file:
+            file.seek(at or 0)
+            file.write(data)
+
+    def manifest(*states, durable=0, clean=None, ends={}, **version):
+        body = log_id + le("QQQQQ", 1, 0, durable, 9, 9 * size)
+        body += le("B", 0) if clean is None else le("BQ", 1, clean)
+        body += le("Q", len(states))
+        for i, state in enumerate(states, 1):
+            body += le("QQQQIQ", i, i * size, size, i * 77, state, ends.get(i, 0))
+        put("MANIFEST", sealed(prefix(b"M", **version) + le("Q", len(body)) + body))
+
+    def segment(i, *frames):
+        """Frames are (kind, payload), a mark's being its durable LSN, an end's the id."""
+        header = sealed(prefix(b"S") + log_id + le("QQQQ", i, i * size, size, i * 77))
+        seed, data, at = crc32c(header[:72]), header.ljust(PAGE, b"\0"), []
+        for kind, payload in frames:
+            lsn = i * size + len(data)
+            at.append(lsn)
+            payload = payload if kind < MARK else le("QQ", lsn, payload)
+            rest = le("I", kind << 28 | len(payload)) + payload
+            frame = le("I", crc32c(rest, seed ^ lsn // 8)) + rest
+            data += frame + bytes(-len(frame) % 8)
+        put(f"{i:016x}.seg", data.ljust(size, b"\0"))
+        return at + [i * size + len(data)]
+
+    def run():
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+            status = main([path])
+        return status, [tuple(line.split("\t")) for line in out.getvalue().splitlines()]
+
+    def expect(status, last, records):
+        got = run()
+        lines = [(str(lsn), str(len(data)), data.hex()) for lsn, data in records]
+        assert got[0] == status and got[1][:-1] == lines, got
+        assert [*map(str, last)] == [*got[1][-1][: len(last)]], (got[1][-1], last)
+
+    assert crc32c(b"123456789") == 0xE3069283 == crc32c(b"56789", crc32c(b"1234"))
+    with tempfile.TemporaryDirectory() as path:
+        first, second = f"{1:016x}.seg", f"{2:016x}.seg"
+        assert run() == (2, [])  # no log
+        manifest()
+        expect(0, ("end", 9 * size, "unclean"), [])
+        # A record, a batch of three, an empty record; roll; a mark and a record; all open.
+        datas = [b"one", b"two", b"", b"x" * 13, b""]
+        a = segment(1, *zip([1, 2, 2, 1, 1], datas), (4, 2))
+        b = segment(2, (3, a[5]), (1, b"last"))
+        manifest(ACTIVE, READY)
+        records = [*zip(a, datas), (b[1], b"last")]
+        expect(0, ("end", b[2], "unclean"), records)
+        manifest(SEALED, ACTIVE, ends={1: a[5]}, clean=b[2])
+        expect(0, ("end", b[2], "clean"), records)
+        for bound in a[3], a[3] + 8:  # the end in the batch (row B), or across its last frame (C)
+            manifest(SEALED, ACTIVE, ends={1: bound})
+            expect(1, ("damage", first, a[1] - size, a[1]), records[:1])
+        manifest(SEALED, ACTIVE, ends={1: a[6]})  # an end frame before the end: row B
+        expect(1, ("damage", first, a[5] - size, a[5]), records[:5])
+        manifest(ACTIVE, READY)
+        put(second, b"!", b[1] + 8 - 2 * size)  # a torn tail
+        expect(0, ("end", b[1], "torn"), records[:5])
+        manifest(ACTIVE, READY, durable=b[2])  # which the manifest vouches for
+        expect(1, ("damage", second, b[1] - 2 * size, b[1]), records[:5])
+        manifest(ACTIVE, READY)
+        put(first, b"!", a[3] + 8 - size)  # in the batch, vouched for by the mark beyond
+        expect(1, ("damage", first, a[1] - size, a[1]), records[:1])
+        segment(2)  # the same without the mark: the batch goes as a whole
+        expect(0, ("end", a[1], "torn"), records[:1])
+        manifest(SEALED, ACTIVE, ends={1: a[5]})  # row B
+        expect(1, ("damage", first, a[1] - size, a[1]), records[:1])
+        manifest(ACTIVE, READY)
+        for kind, value in (4, 2), (3, 0):  # a batch open at an end frame, or at a mark: row G
+            c = segment(1, (1, b"r"), (2, b"p"), (kind, value))
+            expect(0, ("end", c[1], "torn"), [(c[0], b"r")])
+        c = segment(1, (1, b"r"), (4, 7))  # row E
+        expect(1, ("damage", first, c[1] - size, c[1]), [(c[0], b"r")])
+        c = segment(1, (1, b"r"))
+        put(second, b"!", 50)  # a ready segment with a broken header, which the walk does not need
+        expect(1, ("damage", second), [(c[0], b"r")])
+        os.remove(os.path.join(path, second))
+        os.symlink(first, os.path.join(path, second))
+        expect(1, ("damage", second, 0, 2 * size, "not a regular file"), [(c[0], b"r")])
+        os.remove(os.path.join(path, second))
+        manifest(ACTIVE)
+        segment(9, (1, b"newer than the manifest"))
+        expect(1, ("damage", f"{9:016x}.seg"), [])
+        segment(9)  # not in use
+        expect(0, ("end", c[1], "unclean"), [(c[0], b"r")])
+        manifest(ACTIVE, version=2)
+        assert run() == (2, [])
+        os.remove(os.path.join(path, "MANIFEST"))
+        expect(1, ("damage", "MANIFEST"), [])
+        # Any bytes: no traceback, and one last line.
+        chance = random.Random(1)
+        for turn in range(400):
+            manifest(SEALED, ACTIVE, READY, ends={1: segment(1, (1, b"a"), (4, 2))[1]})
+            b = segment(2, (2, b"b"), (1, b"c"), (4, 3))
+            segment(3, (3, b[2]), (1, b"d" * 100))
+            name = ("MANIFEST", first, second, f"{3:016x}.seg")[turn % 4]
+            for _ in range(chance.randrange(1, 4)):
+                put(name, chance.randbytes(1), chance.choice((0, PAGE)) + chance.randrange(220))
+            status, lines = run()
+            assert status == 2 or lines[-1][0] == ("end", "damage")[status], (status, lines)
+    print("self-test: all right")
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(status)
