@@ -5,6 +5,10 @@
 //! Lines: `O first next` opened; `P n len hash` about to append; `A n` all up to n are durable;
 //! `T n`, `t n` before and after a checkpoint; `U n`, `u n` before and after a cut; `[`, `]` a batch;
 //! `R n len hash` recovered; `N next` the next number. Exit codes: 3 refused as damaged, 4 locked, 5 I/O error.
+//!
+//! A cut that a kill overtook may or may not have happened, and a checker must know which. So only records
+//! that no `A` covers are cut, and their last one, durable before `U` is said, is a note that says what is
+//! kept: whoever finds the note at the end of the log, `recover` too, finishes the cut.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -72,6 +76,18 @@ fn number(payload: &[u8]) -> Option<u64> {
     payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
+const NOTE: &[u8; 8] = b"cut back";
+
+/// The last record before a cut: what to keep.
+fn note(n: u64, keep: u64) -> Vec<u8> {
+    [n.to_le_bytes(), *NOTE, keep.to_le_bytes()].concat()
+}
+
+fn kept_by_note(payload: &[u8]) -> Option<u64> {
+    let keep = payload.get(8..)?.strip_prefix(NOTE)?;
+    keep.try_into().ok().map(u64::from_le_bytes)
+}
+
 fn options(seed: u64) -> Options {
     let mut dice = Dice(seed ^ 0x0F0F);
     let write = match std::env::var("DURALOG_WRITE").as_deref() {
@@ -91,9 +107,13 @@ struct Known {
     next: u64,
     /// Number, LSN and whether a cut may follow it, of the last records.
     records: VecDeque<(u64, Lsn, bool)>,
-    /// Numbers below are durable.
+    /// Numbers below were told to be durable.
     durable: u64,
     checkpoint: u64,
+}
+
+fn announcement(n: u64, payload: &[u8]) -> String {
+    format!("P {n} {} {:016x}", payload.len(), hash(payload))
 }
 
 struct Driver<'a> {
@@ -102,8 +122,6 @@ struct Driver<'a> {
     seed: u64,
     known: Mutex<Known>,
     failed: AtomicBool,
-    /// Off with `DURALOG_CUTS=off`, for a checker that cannot follow a cut that a kill overtook.
-    cuts: bool,
     /// A tracer reads our system calls.
     traced: bool,
 }
@@ -111,7 +129,7 @@ struct Driver<'a> {
 impl Driver<'_> {
     fn announce(&self, n: u64) -> Vec<u8> {
         let payload = payload(self.seed, n);
-        self.voice.say(&format!("P {n} {} {:016x}", payload.len(), hash(&payload)));
+        self.voice.say(&announcement(n, &payload));
         payload
     }
 
@@ -169,6 +187,10 @@ impl Driver<'_> {
         }
     }
 
+    fn is_below_checkpoint(&self, n: u64) -> bool {
+        self.known.lock().unwrap_or_else(|e| e.into_inner()).checkpoint > n
+    }
+
     /// One step of a writer that shares the log with others.
     fn write(&self, dice: &mut Dice, left: u64) -> Result<u64> {
         let (count, batch) = match dice.below(10) {
@@ -182,7 +204,11 @@ impl Driver<'_> {
             if dice.below(6) == 0 {
                 self.log.commit().map(drop)?
             } else {
-                self.log.commit_to(lsn)?
+                match self.log.commit_to(lsn) {
+                    // Another thread's checkpoint came first, and that takes only what is durable.
+                    Err(Error::Gone { .. }) if self.is_below_checkpoint(n) => (),
+                    done => done?,
+                }
             }
             self.committed(n);
         }
@@ -206,18 +232,35 @@ impl Driver<'_> {
 
     /// Only while no other thread writes.
     fn cut(&self, dice: &mut Dice) -> Result<()> {
-        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-        let back = 1 + dice.pick(10);
-        let checkpoint = known.checkpoint;
-        let at = known.records.iter().rev().skip(back).find(|(n, _, end)| *end && *n >= checkpoint);
-        if let Some((n, lsn, _)) = at.copied() {
-            self.voice.say(&format!("U {n}"));
-            self.log.truncate_after(lsn)?;
-            self.voice.say(&format!("u {n}"));
-            known.records.retain(|(m, ..)| *m <= n);
-            known.next = n + 1;
-            known.durable = n + 1;
+        for _ in 0..1 + dice.below(3) {
+            self.append(1 + dice.below(8), dice.below(2) == 0)?;
+            if dice.below(4) == 0 {
+                self.log.roll()?;
+            }
         }
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        let told = known.durable;
+        let ends = known.records.iter().rev().take_while(|(n, ..)| n + 1 >= told);
+        let ends: Vec<_> = ends.filter(|(.., end)| *end).copied().collect();
+        let Some((keep, lsn, _)) =
+            ends.get(dice.pick(6).min(ends.len().saturating_sub(1))).copied()
+        else {
+            return Ok(());
+        };
+        // After the last record nothing is cut, so no note is needed; and none has synced what is kept.
+        if keep + 1 < known.next {
+            let last = note(known.next, keep);
+            self.voice.say(&announcement(known.next, &last));
+            self.log.append(&last)?;
+            self.log.commit()?;
+        }
+        self.voice.say(&format!("U {keep}"));
+        self.log.truncate_after(lsn)?;
+        self.voice.say(&format!("u {keep}"));
+        self.voice.say(&format!("A {keep}"));
+        known.records.retain(|(m, ..)| *m <= keep);
+        known.next = keep + 1;
+        known.durable = keep + 1;
         Ok(())
     }
 
@@ -258,8 +301,8 @@ impl Driver<'_> {
         while left > 0 {
             match dice.below(24) {
                 0 | 1 => self.checkpoint(dice)?,
-                2 if self.cuts => self.cut(dice)?,
-                2 | 3 => self.log.roll().map(drop)?,
+                2 => self.cut(dice)?,
+                3 => self.log.roll().map(drop)?,
                 _ => left -= self.write(dice, left)?,
             }
         }
@@ -281,7 +324,24 @@ fn replayed(log: &Log) -> Result<VecDeque<(u64, Lsn, bool)>> {
             records.push_back((n, record.lsn(), false));
         }
     }
+    // But a batch is there as a whole, so none goes on past the last.
+    if let Some((.., end)) = records.back_mut() {
+        *end = true;
+    }
     Ok(records)
+}
+
+/// Finishes the cut that the last record announces. `tell` is called around it.
+fn finish_cut(log: &Log, tell: impl Fn(&str, u64)) -> Result<()> {
+    let records = replayed(log)?;
+    let Some((_, last, _)) = records.back() else { return Ok(()) };
+    let Some(keep) = kept_by_note(log.read(*last)?.payload()) else { return Ok(()) };
+    if let Some((_, lsn, _)) = records.iter().find(|(n, ..)| *n == keep) {
+        tell("U", keep);
+        log.truncate_after(*lsn)?;
+        tell("u", keep);
+    }
+    Ok(())
 }
 
 fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
@@ -290,24 +350,11 @@ fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
     let mut left = count;
     loop {
         let log = options(dice.roll()).open(dir)?;
+        finish_cut(&log, |line, n| voice.say(&format!("{line} {n}")))?;
         let records = replayed(&log)?;
         let first = records.front().map_or(0, |(n, ..)| *n);
         let next = records.back().map_or(0, |(n, ..)| n + 1);
-        // A cut that a crash overtook may or may not have happened: what is there now is said anew. In
-        // one write, so that a kill cannot strike while half of it is said.
-        let mut found = Vec::new();
-        if !is_traced() {
-            for (n, lsn, _) in records.iter().skip(records.len().saturating_sub(32)) {
-                let record = log.read(*lsn)?;
-                let payload = record.payload();
-                found.push(format!("P {n} {} {:016x}", payload.len(), hash(payload)));
-            }
-            if next > 0 {
-                found.push(format!("A {}", next - 1));
-            }
-        }
-        found.push(format!("O {first} {next}"));
-        voice.say(&found.join("\n"));
+        voice.say(&format!("O {first} {next}"));
         let known = Known { next, records, durable: next, checkpoint: first };
         // The seed of the content differs from run to run: a number that comes again after a
         // cut or a crash names another record.
@@ -318,7 +365,6 @@ fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
             seed,
             known: Mutex::new(known),
             failed: AtomicBool::new(false),
-            cuts: std::env::var("DURALOG_CUTS").as_deref() != Ok("off"),
             traced: is_traced(),
         };
         let part = if dice.below(3) == 0 { 1 + dice.below(left.max(1)) } else { left }.min(left);
@@ -348,6 +394,7 @@ fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
 fn recover(dir: &str) -> Result<()> {
     let voice = Voice;
     let log = options(0).open(dir)?;
+    finish_cut(&log, |_, _| ())?;
     let mut next = 0;
     for record in &log {
         let record = record?;
@@ -382,7 +429,11 @@ fn main() -> ExitCode {
                 _ if error.is_corrupt() => 3.into(),
                 _ if error.is_locked() => 4.into(),
                 Error::Io { .. } | Error::Full { .. } | Error::Poisoned { .. } => 5.into(),
-                _ => 3.into(),
+                Error::UnsupportedFormat { .. }
+                | Error::NotALog { .. }
+                | Error::NotARecord { .. } => 3.into(),
+                // The driver asked for what cannot be, or the engine thinks so: no excuse.
+                _ => ExitCode::FAILURE,
             }
         }
     }

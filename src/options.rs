@@ -26,6 +26,8 @@ pub enum SyncMethod {
     #[default]
     Fdatasync,
     /// `msync(2)` with `MS_SYNC` of the pages that were written.
+    ///
+    /// Only for records stored through the mapping; with `pwrite` the log uses `fdatasync` all the same.
     Msync,
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, State};
-use crate::options::{Options, WriteMethod};
+use crate::options::{Options, SyncMethod, WriteMethod};
 use crate::segment::{Segment, SegmentWriter, file_name};
 use crate::storage::{Access, Directory};
 
@@ -43,6 +43,12 @@ impl Files {
                 .stores_are_safe()
                 .map_err(|e| Error::io("fstatfs", directory.path(), e))?,
         };
+        let mut options = options;
+        if !stores {
+            // POSIX promises msync for what was stored through the mapping, not for what another
+            // descriptor wrote to the file.
+            options.sync_method = SyncMethod::Fdatasync;
+        }
         Ok(Files { directory, options, log_id, stores })
     }
 
