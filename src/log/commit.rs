@@ -189,30 +189,23 @@ impl Engine {
         self.group.synced.notify_all();
     }
 
-    /// Keeps everyone from syncing while `work` changes what there is to sync. `work` gives the new
-    /// durable end if it cut the log back.
-    pub(crate) fn while_leading<T>(&self, work: impl FnOnce() -> Result<(T, u64)>) -> Result<T> {
+    /// Keeps everyone from syncing while `cut` cuts the log back. `cut` gives the new durable end, or none
+    /// if it changed nothing; whether it did.
+    pub(crate) fn while_leading(&self, cut: impl FnOnce() -> Result<Option<u64>>) -> Result<bool> {
         let mut state = self.group.state.lock();
         while state.led {
             self.group.synced.wait(&mut state);
         }
         state.led = true;
         drop(state);
-        let done = work();
-        match done {
-            Ok((value, end)) => {
-                self.group.cuts.fetch_add(1, Ordering::AcqRel);
-                let state = self.group.state.lock();
-                self.durable.store(end, Ordering::Release);
-                drop(state);
-                self.stop_leading(None);
-                Ok(value)
-            }
-            Err(error) => {
-                self.stop_leading(None);
-                Err(error)
-            }
+        let end = cut();
+        if let Ok(Some(end)) = end {
+            // Before `durable` moves past what was cut: whoever waits for that must see the cut.
+            self.group.cuts.fetch_add(1, Ordering::AcqRel);
+            self.durable.store(end, Ordering::Release);
         }
+        self.stop_leading(None);
+        Ok(end?.is_some())
     }
 
     /// Syncs so far, and the records that they covered.

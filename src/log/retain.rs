@@ -77,10 +77,14 @@ impl Engine {
         self.health.check()?;
         let mut upkeep = self.upkeep.lock();
         let cut = self.cut_position(lsn)?;
-        if self.tail.lock().ready.is_empty() {
-            self.provide(&mut upkeep)?;
+        loop {
+            if self.tail.lock().ready.is_empty() {
+                self.provide(&mut upkeep)?;
+            }
+            if self.while_leading(|| self.cut_at(&mut upkeep, cut))? {
+                break;
+            }
         }
-        self.while_leading(|| self.cut_at(&mut upkeep, cut))?;
         self.release_retired(&mut upkeep)?;
         self.signal.wake();
         Ok(())
@@ -102,9 +106,13 @@ impl Engine {
         Ok(cut)
     }
 
-    /// With leadership: no one syncs meanwhile. With the tail: no one appends.
-    fn cut_at(&self, upkeep: &mut Upkeep, cut: u64) -> Result<((), u64)> {
+    /// With leadership: no one syncs meanwhile. With the tail: no one appends. The new end, or none if
+    /// an append rolled into the ready segment first: then nothing has been changed.
+    fn cut_at(&self, upkeep: &mut Upkeep, cut: u64) -> Result<Option<u64>> {
         let mut tail = self.tail.lock();
+        if tail.ready.is_empty() {
+            return Ok(None);
+        }
         self.health.check()?;
         let active = std::sync::Arc::clone(tail.writer.segment());
         let kept = tail.unsynced.iter().chain([&active]).filter(|segment| segment.base() < cut);
@@ -117,9 +125,7 @@ impl Engine {
         }
         let change = Change { cut: Some(cut), ..Change::default() };
         self.write_manifest_locked(upkeep, &change, &tail)?;
-        let Some(next) = tail.ready.pop_front() else {
-            return Err(Error::Closed); // unreachable: `upkeep` is held, and a ready segment was seen
-        };
+        let Some(next) = tail.ready.pop_front() else { return Ok(None) };
         let start = next.lsn();
         let gone = self.catalog.retire(|slot| slot.identity().base >= cut);
         upkeep.retired.extend(gone);
@@ -136,6 +142,6 @@ impl Engine {
         if let Some(slot) = self.catalog.find(cut.saturating_sub(1)) {
             slot.loosen();
         }
-        Ok(((), start))
+        Ok(Some(start))
     }
 }
