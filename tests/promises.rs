@@ -449,3 +449,32 @@ fn readers_run_beside_appends_rolls_and_checkpoints() {
         done.store(true, Ordering::Relaxed);
     });
 }
+
+/// What waits behind a close must not change the log after it: the lock is released, and it is another's.
+#[test]
+fn p8_nothing_is_written_after_a_close() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..60 {
+        let log = small().open(dir.path()).unwrap();
+        assert_eq!(log.recovery().tail, Tail::Clean, "round {round}");
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    loop {
+                        let done = log
+                            .append_durable(b"x")
+                            .and_then(|lsn| log.checkpoint(lsn).map(|_| lsn))
+                            .and_then(|lsn| log.truncate_after(lsn));
+                        match done {
+                            Err(Error::Closed) => return,
+                            Ok(()) | Err(Error::Gone { .. } | Error::OutOfRange { .. }) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(1 + round % 5));
+            log.close().unwrap();
+        });
+    }
+}

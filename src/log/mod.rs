@@ -468,13 +468,15 @@ impl Engine {
     fn sync_and_record_end(&self, stop_worker: impl FnOnce()) -> Result<()> {
         let synced = self.sync_all();
         stop_worker();
+        // Whoever is changing files now finishes first; who comes later finds the log closed.
+        let mut upkeep = self.upkeep.lock();
         if let Some(cause) = self.health.failed() {
             return Err(Error::Poisoned { cause });
         }
         synced?;
-        let mut upkeep = self.upkeep.lock();
         let clean_end = Some(self.end());
-        self.write_manifest(&mut upkeep, &upkeep::Change { clean_end, ..Default::default() })
+        let change = upkeep::Change { clean_end, ..Default::default() };
+        self.write_manifest(&mut upkeep, &change).map(|_| ())
     }
 
     fn unlock(&self) -> Result<()> {

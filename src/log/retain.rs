@@ -18,6 +18,8 @@ impl Engine {
             return Err(Error::NotDurable { lsn, durable: Lsn::new(durable) });
         }
         let mut upkeep = self.upkeep.lock();
+        // Again: a close may have come first, and after it the files are another's.
+        self.health.check()?;
         if lsn.get() <= self.checkpoint.load(Ordering::Acquire) {
             return Ok(Reclaimed::default());
         }
@@ -25,9 +27,10 @@ impl Engine {
         // First the manifest is durable, then the files go: a crash in between leaves files that
         // nothing names, never names without files (P10).
         let change = Change { checkpoint: Some(lsn.get()), ..Change::default() };
-        self.write_manifest(&mut upkeep, &change)?;
+        let first_kept = self.write_manifest(&mut upkeep, &change)?;
         self.checkpoint.store(lsn.get(), Ordering::Release);
-        let gone = self.catalog.retire(|slot| slot.end().is_some_and(|end| end <= lsn.get()));
+        // Exactly what the manifest leaves out: an append may have ended a segment since.
+        let gone = self.catalog.retire(|slot| slot.identity().base < first_kept);
         // No one needs their last frames on the disk any more.
         let gone_bases: Vec<u64> = gone.iter().map(|slot| slot.identity().base).collect();
         self.tail.lock().unsynced.retain(|segment| !gone_bases.contains(&segment.base()));
@@ -76,6 +79,7 @@ impl Engine {
     pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
         self.health.check()?;
         let mut upkeep = self.upkeep.lock();
+        self.health.check()?;
         let cut = self.cut_position(lsn)?;
         loop {
             if self.tail.lock().ready.is_empty() {

@@ -3,8 +3,6 @@
 //! The worker has no logic of its own: it calls [`Engine::step`]. An append that finds no ready
 //! segment, because the worker has not come to it, does the same work itself.
 
-use parking_lot::MutexGuard;
-
 use super::catalog::Slot;
 use super::engine::{Engine, Tail, Upkeep};
 use super::files;
@@ -92,10 +90,17 @@ impl Engine {
         sealed > upkeep.sealed
     }
 
-    /// Replaces the manifest. `Full`: nothing has changed. Any other error poisons the log.
-    pub(super) fn write_manifest(&self, upkeep: &mut Upkeep, change: &Change<'_>) -> Result<()> {
-        let tail = self.tail.lock();
-        self.write_manifest_of(upkeep, change, tail, true)
+    /// Replaces the manifest; the base of the first segment that it names. `Full`: nothing has changed. Any
+    /// other error poisons the log.
+    pub(super) fn write_manifest(&self, upkeep: &mut Upkeep, change: &Change<'_>) -> Result<u64> {
+        // The append lock is not held across the system calls.
+        let manifest = self.compose(upkeep, change, &self.tail.lock());
+        self.store(upkeep, &manifest)?;
+        // Sealed for good: open from now on only while someone reads.
+        let sealed = |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);
+        let slots = self.catalog.snapshot();
+        slots.iter().filter(|slot| sealed(slot.identity().id)).for_each(|slot| slot.loosen());
+        Ok(manifest.segments.first().map_or(0, |entry| entry.base))
     }
 
     /// The same, with the tail locked by the caller until the manifest is durable.
@@ -107,27 +112,6 @@ impl Engine {
     ) -> Result<()> {
         let manifest = self.compose(upkeep, change, tail);
         self.store(upkeep, &manifest)
-    }
-
-    fn write_manifest_of(
-        &self,
-        upkeep: &mut Upkeep,
-        change: &Change<'_>,
-        tail: MutexGuard<'_, Tail>,
-        loosen: bool,
-    ) -> Result<()> {
-        let manifest = self.compose(upkeep, change, &tail);
-        // The append lock is not held across the system calls.
-        drop(tail);
-        self.store(upkeep, &manifest)?;
-        if loosen {
-            // Sealed for good: open from now on only while someone reads.
-            let sealed =
-                |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);
-            let slots = self.catalog.snapshot();
-            slots.iter().filter(|slot| sealed(slot.identity().id)).for_each(|slot| slot.loosen());
-        }
-        Ok(())
     }
 
     fn store(&self, upkeep: &mut Upkeep, manifest: &Manifest) -> Result<()> {
