@@ -10,7 +10,14 @@ mod manifest;
 mod options;
 mod segment;
 mod storage;
+mod sync;
 mod walk;
+
+/// A simulated disk, for crash tests of the log and of what is built on it. Needs the feature `sim`.
+#[cfg(feature = "sim")]
+pub mod sim {
+    pub use crate::storage::sim::{Call, Fault, SimDisk};
+}
 
 pub use error::{Corruption, Error, Result};
 pub use log::{Log, Reclaimed, Record, Recovery, Replay, Stats, Tail};

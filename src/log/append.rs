@@ -3,10 +3,6 @@
 //! One short lock around copy and checksum was measured to be right for small records (design fact
 //! 8). Reserving a position and copying outside the lock would begin here.
 
-use std::sync::atomic::Ordering;
-
-use parking_lot::MutexGuard;
-
 use super::catalog::Slot;
 use super::engine::{Engine, Tail};
 use crate::Lsn;
@@ -14,6 +10,8 @@ use crate::error::{Error, Result};
 use crate::format::frame::{self, Kind, MARK_LEN, frame_len};
 use crate::format::segment_capacity;
 use crate::options::SyncPolicy;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 
 impl Engine {
     pub(crate) fn append(&self, payload: &[u8]) -> Result<Lsn> {

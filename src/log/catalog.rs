@@ -1,9 +1,6 @@
 //! The segments that records can be read from, and who holds them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-
-use parking_lot::{Mutex, RwLock};
 
 use super::files::Files;
 use crate::Lsn;
@@ -11,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::header::Identity;
 use crate::segment::Segment;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 /// The end of a segment that is still appended to.
 const GROWING: u64 = u64::MAX;

@@ -6,15 +6,14 @@
 //! 1.45 times at 8 threads and 2.1 times at 64 (design fact 4). A lone committer waits for no one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::engine::Engine;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Instant, Mutex, thread};
 
 /// How long a leader waits for the company it had last time: measured, design fact 4.
 const GATHER: Duration = Duration::from_micros(40);
@@ -122,7 +121,7 @@ impl Engine {
             }
             drop(state);
             for _ in 0..YIELDS {
-                std::thread::yield_now();
+                thread::yield_now();
                 if self.durable() >= need {
                     return Ok(());
                 }
@@ -140,7 +139,7 @@ impl Engine {
         }
         let start = Instant::now();
         while self.group.waiting.load(Ordering::Relaxed) < company && start.elapsed() < GATHER {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 

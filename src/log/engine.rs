@@ -12,10 +12,7 @@
 //! Positions only grow, also across a cut back: `head <= durable <= end`.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-
-use parking_lot::Mutex;
 
 use super::catalog::{Catalog, Slot};
 use super::commit::Group;
@@ -23,6 +20,8 @@ use super::files::{Files, Stock};
 use super::worker::Signal;
 use crate::error::{Error, Result};
 use crate::segment::{Segment, SegmentWriter};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Engine {

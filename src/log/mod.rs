@@ -5,6 +5,8 @@ mod catalog;
 mod commit;
 mod engine;
 mod files;
+#[cfg(feature = "sim")]
+mod on_sim;
 mod read;
 mod recover;
 mod retain;

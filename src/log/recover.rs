@@ -8,10 +8,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use super::catalog::{Catalog, Slot};
 use super::commit::Group;
@@ -29,6 +26,8 @@ use crate::options::Options;
 use crate::segment::verdict::Verdict;
 use crate::segment::{file_name, id_of, open_checked};
 use crate::storage::{Access, Directory, Disk, create_directory};
+use crate::sync::Mutex;
+use crate::sync::atomic::AtomicU64;
 use crate::walk;
 
 /// How the log was found to end.
@@ -80,8 +79,8 @@ struct Found {
     bytes: u64,
 }
 
+/// Opens the log in a directory of the real disk.
 pub(crate) fn open(options: Options, path: &Path) -> Result<(Engine, Recovery)> {
-    let started = Instant::now();
     options.validate()?;
     if options.create {
         create_directory(path).map_err(|e| Error::io("mkdir", path, e))?;
@@ -90,16 +89,23 @@ pub(crate) fn open(options: Options, path: &Path) -> Result<(Engine, Recovery)> 
         std::io::ErrorKind::NotFound => Error::NoLog { dir: path.to_owned() },
         _ => Error::io("open", path, e),
     })?;
+    open_in(Box::new(disk), options)
+}
+
+pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Engine, Recovery)> {
+    let started = Instant::now();
+    options.validate()?;
+    let path = &disk.path().to_owned();
     if !disk.try_lock().map_err(|e| Error::io("flock", path, e))? {
         return Err(Error::Locked { dir: path.to_owned() });
     }
     let names = disk.names().map_err(|e| Error::io("readdir", path, e))?;
-    let manifest = match manifest::load(&disk)? {
+    let manifest = match manifest::load(&*disk)? {
         Some(manifest) => manifest,
-        None => create(&disk, &names, &options)?,
+        None => create(&*disk, &names, &options)?,
     };
-    check_files(&disk, &manifest, &names)?;
-    let files = Files::new(Box::new(disk), options, manifest.log_id)?;
+    check_files(&*disk, &manifest, &names)?;
+    let files = Files::new(disk, options, manifest.log_id)?;
     let found = if manifest.clean_end.is_some() || manifest.segments.is_empty() {
         Found { sealed: Vec::new(), tail: LogTail::Clean, records: 0, bytes: 0 }
     } else {

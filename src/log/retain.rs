@@ -1,14 +1,13 @@
 //! Giving up what is no longer needed: `checkpoint` at the front, `truncate_after` at the back, and
 //! `roll`, which makes the active segment one that can be given up.
 
-use std::sync::atomic::Ordering;
-
 use super::engine::{Engine, Upkeep};
 use super::upkeep::Change;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::frame::Kind;
 use crate::log::Reclaimed;
+use crate::sync::atomic::Ordering;
 
 impl Engine {
     pub(crate) fn checkpoint(&self, lsn: Lsn) -> Result<Reclaimed> {

@@ -1,14 +1,13 @@
 //! The background thread: it waits and calls. All logic is in [`Engine::step`] and in commit.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::engine::Engine;
 use crate::error::{Error, Result};
 use crate::options::SyncPolicy;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex};
 
 /// How often segments that readers hold are looked at again.
 const RETIRED_EVERY: Duration = Duration::from_millis(50);
@@ -64,8 +63,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(engine: &Arc<Engine>) -> Result<Worker> {
         let running = Arc::clone(engine);
-        let spawned =
-            std::thread::Builder::new().name("duralog".into()).spawn(move || run(&running));
+        let spawned = thread::Builder::new().name("duralog".into()).spawn(move || run(&running));
         match spawned {
             Ok(thread) => Ok(Worker { thread: Mutex::new(Some(thread)) }),
             Err(e) => Err(Error::io("clone", engine.files.directory.path(), e)),

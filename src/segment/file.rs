@@ -149,8 +149,8 @@ impl Segment {
                 self.file.sync().map_err(|e| Error::io("fdatasync", &self.path, e))
             }
             SyncMethod::Msync => self
-                .region
-                .sync(dirty.start, dirty.end.saturating_sub(dirty.start))
+                .file
+                .sync_mapped(&self.region, dirty.start, dirty.end.saturating_sub(dirty.start))
                 .map_err(|e| Error::io("msync", &self.path, e)),
         }
     }
@@ -188,11 +188,12 @@ impl Segment {
         let start = offset / WINDOW * WINDOW;
         let end = (start + WINDOW).max(offset.saturating_add(at_least)).min(self.identity.size);
         let len = end.saturating_sub(start);
-        let done = self.region.populate(start, len).or_else(|error| match error.kind() {
-            // An old kernel: reading the file brings the same pages in, with the same error.
-            std::io::ErrorKind::Unsupported => read_through(&*self.file, start, end),
-            _ => Err(error),
-        });
+        let done =
+            self.file.populate(&self.region, start, len).or_else(|error| match error.kind() {
+                // An old kernel: reading the file brings the same pages in, with the same error.
+                std::io::ErrorKind::Unsupported => read_through(&*self.file, start, end),
+                _ => Err(error),
+            });
         done.map_err(|e| Error::io("madvise", &self.path, e))?;
         Ok(end)
     }

@@ -66,6 +66,14 @@ impl File for DiskFile {
         Ok(fs::fdatasync(&self.fd)?)
     }
 
+    fn sync_mapped(&self, region: &Region, offset: u64, len: u64) -> io::Result<()> {
+        region.sync(offset, len)
+    }
+
+    fn populate(&self, region: &Region, offset: u64, len: u64) -> io::Result<()> {
+        region.populate(offset, len)
+    }
+
     fn drop_cache(&self) -> io::Result<()> {
         Ok(fs::fadvise(&self.fd, 0, None, Advice::DontNeed)?)
     }

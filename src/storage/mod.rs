@@ -21,6 +21,8 @@
 mod disk;
 mod file;
 mod region;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
 
 use std::fmt::Debug;
 use std::io;
@@ -86,6 +88,11 @@ pub(crate) trait File: Send + Sync + Debug {
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// fdatasync: everything written is durable on Ok.
     fn sync(&self) -> io::Result<()>;
+    /// msync with MS_SYNC: what was stored in these bytes of the mapping is durable on Ok.
+    fn sync_mapped(&self, region: &Region, offset: u64, len: u64) -> io::Result<()>;
+    /// Reads these bytes of the mapping in, so that touching them cannot be a signal. `Unsupported` if the system
+    /// has no such call.
+    fn populate(&self, region: &Region, offset: u64, len: u64) -> io::Result<()>;
     /// Lets the page cache forget the file's clean pages.
     fn drop_cache(&self) -> io::Result<()>;
     /// Reads come in page by page, so that a later store does not dirty a large folio (fact 1).

@@ -10,10 +10,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::MmapRaw;
 use rustix::mm::{Advice, MsyncFlags, madvise, msync};
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The mapping, as readers see it.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Region {
     /// Reads the pages of `[offset, offset + len)` in, so that touching them meets an unreadable
     /// sector or a truncated file as an error instead of SIGBUS (`MADV_POPULATE_READ`, madvise(2)).
     /// `Unsupported` before Linux 5.14.
-    pub(crate) fn populate(&self, offset: u64, len: u64) -> io::Result<()> {
+    pub(super) fn populate(&self, offset: u64, len: u64) -> io::Result<()> {
         let (first, len) = self.pages(offset, len);
         // SAFETY: `pages` stays inside the mapping.
         let address = unsafe { self.map.as_mut_ptr().add(first) };
@@ -69,7 +70,7 @@ impl Region {
     }
 
     /// msync with MS_SYNC of the pages of `[offset, offset + len)`.
-    pub(crate) fn sync(&self, offset: u64, len: u64) -> io::Result<()> {
+    pub(super) fn sync(&self, offset: u64, len: u64) -> io::Result<()> {
         let (first, len) = self.pages(offset, len);
         // SAFETY: `pages` stays inside the mapping.
         let address = unsafe { self.map.as_mut_ptr().add(first) };

@@ -1,0 +1,281 @@
+//! A simulated disk as the engine sees it.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::{MmapOptions, MmapRaw};
+use parking_lot::Mutex;
+
+use super::world::{Turn, World};
+use super::{Call, SimDisk};
+use crate::storage::{Access, Directory, File, Region, Status, Writer};
+
+pub(super) type Shared = Arc<Mutex<World>>;
+
+fn bytes(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+/// One call: what chance or the test ordered, else what it does.
+fn call<T>(
+    world: &Shared,
+    call: Call,
+    act: impl FnOnce(&mut World) -> io::Result<T>,
+) -> io::Result<T> {
+    // Others may go on meanwhile, as while a real system call lasts.
+    crate::sync::pause();
+    let mut world = world.lock();
+    match world.turn(call) {
+        Turn::Go => act(&mut world),
+        Turn::Fail(error) => Err(error),
+    }
+}
+
+/// The directory as one process has it open.
+#[derive(Debug)]
+pub(super) struct SimDirectory {
+    world: Shared,
+    path: PathBuf,
+    holder: u64,
+}
+
+impl SimDirectory {
+    pub(super) fn new(disk: &SimDisk) -> SimDirectory {
+        let mut world = disk.world.lock();
+        let holder = world.next_holder;
+        world.next_holder += 1;
+        SimDirectory { world: Arc::clone(&disk.world), path: PathBuf::from("sim"), holder }
+    }
+
+    fn release(&self) {
+        let mut world = self.world.lock();
+        if world.lock == Some(self.holder) {
+            world.lock = None;
+        }
+    }
+
+    fn handle(&self, world: &mut World, inode: usize, access: Access) -> io::Result<Arc<dyn File>> {
+        world.inode(inode)?.handles += 1;
+        Ok(Arc::new(SimFile {
+            world: Arc::clone(&self.world),
+            inode,
+            access,
+            maps: Mutex::default(),
+        }))
+    }
+}
+
+impl Drop for SimDirectory {
+    fn drop(&mut self) {
+        // A lock dies with its holder.
+        self.release();
+    }
+}
+
+impl Directory for SimDirectory {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        call(&self.world, Call::Names, |world| Ok(world.names()))
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
+        call(&self.world, Call::Open, |world| {
+            let inode = world.lookup(name)?;
+            self.handle(world, inode, access)
+        })
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        call(&self.world, Call::Create, |world| {
+            let inode = world.create(name)?;
+            self.handle(world, inode, Access::ReadWrite)
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        call(&self.world, Call::Rename, |world| world.rename(from, to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        call(&self.world, Call::Remove, |world| world.remove(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        call(&self.world, Call::SyncDirectory, |world| {
+            world.sync_names();
+            Ok(())
+        })
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        call(&self.world, Call::Lock, |world| {
+            let free = world.lock.is_none_or(|holder| holder == self.holder);
+            if free {
+                world.lock = Some(self.holder);
+            }
+            Ok(free)
+        })
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.release();
+        Ok(())
+    }
+
+    fn stores_are_safe(&self) -> io::Result<bool> {
+        call(&self.world, Call::Status, |world| Ok(world.stores_are_safe))
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        call(&self.world, Call::Random, |world| {
+            let (high, low) = (world.dice.roll(), world.dice.roll());
+            Ok(((u128::from(high) << 64) | u128::from(low)).to_le_bytes())
+        })
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+struct SimFile {
+    world: Shared,
+    inode: usize,
+    access: Access,
+    /// Mappings made through it, as long as anyone holds them.
+    maps: Mutex<Vec<std::sync::Weak<Region>>>,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mapped = self.maps.lock().len();
+        let mut world = self.world.lock();
+        // A segment holds its file and its mapping together: with the file the mapping goes.
+        if mapped > 0 {
+            world.look();
+        }
+        if let Ok(inode) = world.inode(self.inode) {
+            inode.handles -= 1;
+            inode.mappings -= mapped;
+            inode.stored_to &= inode.mappings > 0;
+        }
+        world.forget_unused();
+    }
+}
+
+impl File for SimFile {
+    fn status(&self) -> io::Result<Status> {
+        call(&self.world, Call::Status, |world| {
+            let inode = world.inode(self.inode)?;
+            Ok(Status { len: inode.len() as u64, allocated: inode.is_allocated() })
+        })
+    }
+
+    fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
+        call(&self.world, Call::Read, |world| {
+            let inode = world.inode(self.inode)?;
+            match self.access {
+                Access::Direct => inode.read_direct(to, bytes(offset)?),
+                Access::Read | Access::ReadWrite => inode.read(to, bytes(offset)?),
+            }
+        })
+    }
+
+    fn write_at(&self, from: &[u8], offset: u64) -> io::Result<()> {
+        crate::sync::pause();
+        let at = bytes(offset)?;
+        let mut world = self.world.lock();
+        match world.turn(Call::Write) {
+            Turn::Go => {
+                let missing = world.inode(self.inode)?.pages_missing(&(at..at + from.len()));
+                world.need(missing)?;
+                world.inode(self.inode)?.write(from, at)
+            }
+            Turn::Fail(error) => {
+                // It failed half-way, wherever that is.
+                let part =
+                    usize::try_from(world.dice.roll() % (from.len() as u64 + 1)).unwrap_or(0);
+                let part = &from[..part];
+                let missing = world.inode(self.inode)?.pages_missing(&(at..at + part.len()));
+                if world.need(missing).is_ok() {
+                    world.inode(self.inode)?.write(part, at)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        call(&self.world, Call::Allocate, |world| {
+            let len = bytes(len)?;
+            let missing = world.inode(self.inode)?.pages_missing(&(0..len));
+            world.need(missing)?;
+            world.inode(self.inode)?.allocate(len)
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        crate::sync::pause();
+        let mut world = self.world.lock();
+        let synced = match world.turn(Call::Sync) {
+            Turn::Go => world.inode(self.inode)?.sync(),
+            Turn::Fail(error) if world.off => Err(error),
+            Turn::Fail(error) => {
+                let mut chance = super::choice::Chance::new(world.dice.roll());
+                world.inode(self.inode)?.fail_sync(&mut chance)?;
+                Err(error)
+            }
+        };
+        drop(world);
+        crate::sync::pause();
+        synced
+    }
+
+    fn sync_mapped(&self, _region: &Region, _offset: u64, _len: u64) -> io::Result<()> {
+        // On Linux msync of a range ends in the file system's fsync of that range: more is allowed.
+        self.sync()
+    }
+
+    fn populate(&self, _region: &Region, _offset: u64, _len: u64) -> io::Result<()> {
+        call(&self.world, Call::Populate, |_| Ok(()))
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        call(&self.world, Call::DropCache, |world| world.inode(self.inode)?.drop_cache())
+    }
+
+    fn no_readahead(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn punch_hole(&self, range: Range<u64>) -> io::Result<()> {
+        call(&self.world, Call::PunchHole, |world| {
+            world.inode(self.inode)?.punch(bytes(range.start)?..bytes(range.end)?)
+        })
+    }
+
+    fn map(&self, len: u64, writable: bool, published: u64) -> io::Result<Writer> {
+        call(&self.world, Call::Map, |world| {
+            let inode = world.inode(self.inode)?;
+            let len = bytes(len)?;
+            if inode.len() < len {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let mut options = MmapOptions::new();
+            options.len(len);
+            let map: MmapRaw = if writable {
+                options.map_raw(&inode.cache)?
+            } else {
+                options.map_raw_read_only(&inode.cache)?
+            };
+            inode.mappings += 1;
+            inode.stored_to |= writable;
+            let writer = Region::share(map, writable, published);
+            self.maps.lock().push(Arc::downgrade(writer.region()));
+            Ok(writer)
+        })
+    }
+}

@@ -1,0 +1,451 @@
+//! A simulated disk that loses power, fails and rots as a test orders it. Public as [`crate::sim`].
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "vectors of the simulation's own, as long as the file that they shadow"
+)]
+
+mod choice;
+mod handle;
+mod inode;
+mod world;
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use choice::{Chance, Choose, Odometer};
+use handle::{Shared, SimDirectory};
+use world::World;
+
+/// The calls that a log makes of its disk, to count them and to let them fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Call {
+    /// Listing the directory.
+    Names,
+    /// Opening a file.
+    Open,
+    /// Creating a file.
+    Create,
+    /// Renaming a file.
+    Rename,
+    /// Removing a file.
+    Remove,
+    /// fsync of the directory.
+    SyncDirectory,
+    /// Taking the writer's lock.
+    Lock,
+    /// fstat, fstatfs.
+    Status,
+    /// pread.
+    Read,
+    /// pwrite. It fails half-way.
+    Write,
+    /// fallocate.
+    Allocate,
+    /// fdatasync, msync. It fails as on Linux: part of what was written reached the disk, all of it counts as
+    /// clean, and the next sync succeeds.
+    Sync,
+    /// posix_fadvise with DONTNEED.
+    DropCache,
+    /// fallocate with PUNCH_HOLE.
+    PunchHole,
+    /// mmap.
+    Map,
+    /// madvise with POPULATE_READ: where an unreadable sector is met.
+    Populate,
+    /// getrandom.
+    Random,
+}
+
+impl Call {
+    /// All of them.
+    ///
+    /// ```
+    /// assert!(duralog::sim::Call::ALL.contains(&duralog::sim::Call::Sync));
+    /// ```
+    pub const ALL: [Call; 17] = [
+        Call::Names,
+        Call::Open,
+        Call::Create,
+        Call::Rename,
+        Call::Remove,
+        Call::SyncDirectory,
+        Call::Lock,
+        Call::Status,
+        Call::Read,
+        Call::Write,
+        Call::Allocate,
+        Call::Sync,
+        Call::DropCache,
+        Call::PunchHole,
+        Call::Map,
+        Call::Populate,
+        Call::Random,
+    ];
+}
+
+/// A call that is to fail.
+///
+/// ```
+/// use duralog::sim::{Call, Fault, SimDisk};
+/// use duralog::Options;
+/// let disk = SimDisk::new(1);
+/// let log = Options::new().segment_size(16 << 10).open_on(&disk)?;
+/// log.append_durable(b"kept")?;
+/// disk.order(Fault::new(Call::Sync, 1, 5)); // the next sync: EIO
+/// assert!(log.append_durable(b"not known to be kept").is_err());
+/// // The next sync of the disk would succeed, but says nothing of what the failed one lost.
+/// assert!(log.commit().unwrap_err().is_poisoned());
+/// # Ok::<(), duralog::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Fault {
+    call: Call,
+    nth: u64,
+    errno: i32,
+    forever: bool,
+    /// Calls of this kind before the order.
+    from: u64,
+}
+
+impl Fault {
+    /// The `nth` call of this kind from now on, 1 being the next, fails with `errno` (5 is EIO, 28 ENOSPC).
+    ///
+    /// ```
+    /// use duralog::sim::{Call, Fault};
+    /// let fault = Fault::new(Call::Write, 3, 28);
+    /// # drop(fault);
+    /// ```
+    #[must_use]
+    pub fn new(call: Call, nth: u64, errno: i32) -> Fault {
+        Fault { call, nth, errno, forever: false, from: 0 }
+    }
+
+    /// And each later one too.
+    ///
+    /// ```
+    /// use duralog::sim::{Call, Fault};
+    /// let fault = Fault::new(Call::Write, 3, 28).forever();
+    /// # drop(fault);
+    /// ```
+    #[must_use]
+    pub fn forever(mut self) -> Fault {
+        self.forever = true;
+        self
+    }
+
+    fn strikes(&self, call: Call, count: u64) -> bool {
+        let nth = count.saturating_sub(self.from);
+        self.call == call && (nth == self.nth || (self.forever && nth > self.nth))
+    }
+
+    fn error(&self) -> io::Error {
+        io::Error::from_raw_os_error(self.errno)
+    }
+}
+
+/// A disk in memory with one directory on it, for crash tests of the log and of what is built on it.
+///
+/// It knows of each 512-byte sector of each file what is durable and every content since, and that a dirty
+/// page may reach the disk at any time, in any order, or not; that a created, renamed or removed name is
+/// durable only once its directory is synced; that a length is not the content; and that a failed sync leaves
+/// new bytes in the cache and old ones on the disk. [`crash`](SimDisk::crash) draws one of the states that
+/// a power cut now may leave. The mappings of a log on it are real ones, of memory: its appends run
+/// the same code as on a real disk.
+///
+/// A clone is another handle of the same disk. Every choice comes from the seed. A log on it has no
+/// background thread, unless [`set_background`](SimDisk::set_background) says so; call
+/// [`Log::step`](crate::Log::step) for what that thread would do. Keep segments small, for instance
+/// 16 KiB: every call compares what may be stored to with what it was.
+///
+/// ```
+/// use duralog::{Options, sim::SimDisk};
+/// let disk = SimDisk::new(7);
+/// let options = Options::new().segment_size(16 << 10);
+/// let log = options.clone().open_on(&disk)?;
+/// let kept = log.append_durable(b"kept")?;
+/// log.append(b"perhaps")?;
+/// for seed in 0..20 {
+///     let log = options.clone().open_on(&disk.crash(seed))?;
+///     assert_eq!(log.read(kept)?.payload(), b"kept");
+///     assert!(log.replay().count() <= 2);
+/// }
+/// # Ok::<(), duralog::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SimDisk {
+    world: Shared,
+}
+
+impl SimDisk {
+    /// An empty disk without bounds.
+    ///
+    /// ```
+    /// assert!(duralog::sim::SimDisk::new(1).files().is_empty());
+    /// ```
+    #[must_use]
+    pub fn new(seed: u64) -> SimDisk {
+        SimDisk { world: Arc::new(Mutex::new(World::new(seed))) }
+    }
+
+    /// Room for so many bytes in whole pages of 4096; none: without bounds.
+    ///
+    /// ```
+    /// use duralog::{Options, sim::SimDisk};
+    /// let disk = SimDisk::new(1);
+    /// disk.set_capacity(Some(8 << 10));
+    /// assert!(Options::new().open_on(&disk).unwrap_err().is_full());
+    /// ```
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.world.lock().capacity = bytes;
+    }
+
+    /// Whether a store into an allocated file never needs space; if not, a log writes by `pwrite` unless told
+    /// otherwise. Default true, as on ext4 and xfs.
+    ///
+    /// ```
+    /// duralog::sim::SimDisk::new(1).set_stores_are_safe(false);
+    /// ```
+    pub fn set_stores_are_safe(&self, safe: bool) {
+        self.world.lock().stores_are_safe = safe;
+    }
+
+    /// Whether logs opened from now on have their background thread. Default false.
+    ///
+    /// ```
+    /// duralog::sim::SimDisk::new(1).set_background(true);
+    /// ```
+    pub fn set_background(&self, background: bool) {
+        self.world.lock().background = background;
+    }
+
+    /// Calls so far; with [`cut_power_at`](SimDisk::cut_power_at) the measure of time.
+    ///
+    /// ```
+    /// assert_eq!(duralog::sim::SimDisk::new(1).calls(), 0);
+    /// ```
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.world.lock().calls
+    }
+
+    /// Calls of this kind so far.
+    ///
+    /// ```
+    /// use duralog::sim::{Call, SimDisk};
+    /// assert_eq!(SimDisk::new(1).count(Call::Sync), 0);
+    /// ```
+    #[must_use]
+    pub fn count(&self, call: Call) -> u64 {
+        self.world.lock().count(call)
+    }
+
+    /// The power goes when call `n` (of all kinds, counted from 1) is made: it and every later one
+    /// fails, and nothing that is stored afterwards is on the disk or in the cache of it.
+    ///
+    /// ```
+    /// use duralog::{Options, sim::SimDisk};
+    /// let disk = SimDisk::new(1);
+    /// disk.cut_power_at(9);
+    /// assert!(Options::new().open_on(&disk).is_err());
+    /// assert!(disk.is_off());
+    /// ```
+    pub fn cut_power_at(&self, n: u64) {
+        self.world.lock().cut_at = Some(n);
+    }
+
+    /// The power goes now.
+    ///
+    /// ```
+    /// use duralog::sim::SimDisk;
+    /// let disk = SimDisk::new(1);
+    /// disk.cut_power();
+    /// assert!(disk.is_off());
+    /// ```
+    pub fn cut_power(&self) {
+        let mut world = self.world.lock();
+        world.look();
+        world.off = true;
+    }
+
+    /// Whether the power is gone.
+    ///
+    /// ```
+    /// assert!(!duralog::sim::SimDisk::new(1).is_off());
+    /// ```
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.world.lock().off
+    }
+
+    /// As after a process was killed where the power was cut: the cache is still there, and so is the disk.
+    ///
+    /// ```
+    /// use duralog::sim::SimDisk;
+    /// let disk = SimDisk::new(1);
+    /// disk.cut_power();
+    /// disk.restart();
+    /// assert!(!disk.is_off());
+    /// ```
+    pub fn restart(&self) {
+        let mut world = self.world.lock();
+        (world.off, world.cut_at, world.lock) = (false, None, None);
+    }
+
+    /// One of the states that a power cut now, or when it was cut, may leave, chosen by `seed`: a disk of
+    /// its own. This one goes on.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no more memory or descriptors.
+    ///
+    /// ```
+    /// use duralog::sim::SimDisk;
+    /// assert!(SimDisk::new(1).crash(3).files().is_empty());
+    /// ```
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> SimDisk {
+        self.crash_by(&mut Chance::new(seed), seed)
+    }
+
+    /// Every state that a power cut now may leave, with whole sectors, to `each`; how many there were.
+    /// Stops at `limit`: then there are more.
+    ///
+    /// # Panics
+    ///
+    /// As [`crash`](SimDisk::crash).
+    ///
+    /// ```
+    /// use duralog::sim::SimDisk;
+    /// assert_eq!(SimDisk::new(1).crash_each(10, |state| drop(state)), 1);
+    /// ```
+    pub fn crash_each(&self, limit: usize, mut each: impl FnMut(SimDisk)) -> usize {
+        let mut odometer = Odometer::default();
+        for n in 1..=limit {
+            each(self.crash_by(&mut odometer, n as u64));
+            if !odometer.turn() {
+                return n;
+            }
+        }
+        limit
+    }
+
+    #[allow(clippy::expect_used, reason = "documented: a test without memory cannot go on")]
+    fn crash_by(&self, choose: &mut dyn Choose, seed: u64) -> SimDisk {
+        let mut world = self.world.lock();
+        world.look();
+        let after = world.after_power_cut(choose, seed ^ 0x5EED).expect("memory for a crash state");
+        SimDisk { world: Arc::new(Mutex::new(after)) }
+    }
+
+    /// Lets a call fail.
+    ///
+    /// ```
+    /// use duralog::{Options, sim::{Call, Fault, SimDisk}};
+    /// let disk = SimDisk::new(1);
+    /// disk.order(Fault::new(Call::Create, 1, 28));
+    /// assert!(Options::new().open_on(&disk).unwrap_err().is_full());
+    /// ```
+    pub fn order(&self, fault: Fault) {
+        self.world.lock().order(fault);
+    }
+
+    /// Takes all orders back; how often one struck so far.
+    ///
+    /// ```
+    /// assert_eq!(duralog::sim::SimDisk::new(1).mend(), 0);
+    /// ```
+    pub fn mend(&self) -> u64 {
+        let mut world = self.world.lock();
+        world.mend();
+        world.struck
+    }
+
+    /// What no correct log does on any disk, in words: stores into a file where it has no block.
+    ///
+    /// ```
+    /// assert!(duralog::sim::SimDisk::new(1).violations().is_empty());
+    /// ```
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        let mut world = self.world.lock();
+        world.look();
+        world.violations.clone()
+    }
+
+    /// Names of the files, in order.
+    ///
+    /// ```
+    /// assert!(duralog::sim::SimDisk::new(1).files().is_empty());
+    /// ```
+    #[must_use]
+    pub fn files(&self) -> Vec<String> {
+        self.world.lock().names()
+    }
+
+    /// The bytes of a file, as a process sees them.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    ///
+    /// ```
+    /// assert!(duralog::sim::SimDisk::new(1).bytes("MANIFEST").is_err());
+    /// ```
+    pub fn bytes(&self, name: &str) -> io::Result<Vec<u8>> {
+        let mut world = self.world.lock();
+        let number = world.lookup(name)?;
+        let inode = world.inode(number)?;
+        let mut bytes = vec![0; inode.len()];
+        inode.read(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    /// Puts a file with these bytes on the disk, durable, name and all, in place of the one of that name: to
+    /// damage a log that no one has open, or to rebuild one.
+    ///
+    /// # Errors
+    ///
+    /// The system has no memory or descriptors.
+    ///
+    /// ```
+    /// let disk = duralog::sim::SimDisk::new(1);
+    /// disk.put("MANIFEST", b"not one")?;
+    /// assert!(duralog::Options::new().open_on(&disk).unwrap_err().is_corrupt());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut world = self.world.lock();
+        let number = match world.lookup(name) {
+            Ok(number) => number,
+            Err(_) => world.create(name)?,
+        };
+        world.inode(number)?.replace(bytes)?;
+        world.sync_names();
+        Ok(())
+    }
+
+    /// Removes a file, durably.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    ///
+    /// ```
+    /// assert!(duralog::sim::SimDisk::new(1).remove("MANIFEST").is_err());
+    /// ```
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        let mut world = self.world.lock();
+        world.remove(name)?;
+        world.sync_names();
+        Ok(())
+    }
+
+    /// The directory, as one process opens it; and whether the log has a background thread.
+    pub(crate) fn directory(&self) -> (Box<dyn super::Directory>, bool) {
+        (Box::new(SimDirectory::new(self)), self.world.lock().background)
+    }
+}
