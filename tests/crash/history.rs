@@ -1,0 +1,257 @@
+//! Histories: what is done to a log, one life of its process after another.
+
+use duralog::sim::SimDisk;
+use duralog::{Error, Log, Options, SyncMethod, WriteMethod};
+use proptest::prelude::*;
+
+use super::model::Model;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Append(usize),
+    Batch(Vec<usize>),
+    /// An append that waits until it is durable.
+    Durable(usize),
+    Commit,
+    /// The record this far (in 256ths) through the log, and all before it.
+    CommitTo(u8),
+    Roll,
+    Checkpoint(u8),
+    Truncate(u8),
+    Read(u8),
+    /// What the background thread does.
+    Step,
+    Close,
+    /// The process ends without a word, and comes again.
+    Reopen,
+}
+
+pub(crate) fn op() -> impl Strategy<Value = Op> {
+    let size = prop_oneof![6 => 0..120usize, 2 => 120..1200usize, 1 => 1200..7000usize];
+    prop_oneof![
+        6 => size.clone().prop_map(Op::Append),
+        3 => proptest::collection::vec(size.clone(), 1..5).prop_map(Op::Batch),
+        4 => size.prop_map(Op::Durable),
+        3 => Just(Op::Commit),
+        1 => any::<u8>().prop_map(Op::CommitTo),
+        2 => Just(Op::Roll),
+        2 => (128u8..).prop_map(Op::Checkpoint),
+        1 => (64u8..).prop_map(Op::Truncate),
+        1 => any::<u8>().prop_map(Op::Read),
+        3 => Just(Op::Step),
+        1 => Just(Op::Close),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) write: WriteMethod,
+    pub(crate) sync: SyncMethod,
+    pub(crate) spare: usize,
+    pub(crate) pages: u64,
+}
+
+pub(crate) fn way() -> impl Strategy<Value = Way> {
+    let write = prop_oneof![2 => Just(WriteMethod::Mmap), 1 => Just(WriteMethod::Pwrite)];
+    let sync = prop_oneof![3 => Just(SyncMethod::Fdatasync), 1 => Just(SyncMethod::Msync)];
+    (write, sync, 0..3usize, 4..7u64).prop_map(|(write, sync, spare, pages)| Way {
+        write,
+        sync,
+        spare,
+        pages,
+    })
+}
+
+impl Way {
+    pub(crate) fn open(self, disk: &SimDisk) -> Result<Log, Error> {
+        Options::new()
+            .segment_size(self.pages * 4096)
+            .spare_segments(self.spare)
+            .write_method(self.write)
+            .sync_method(self.sync)
+            .open_on(disk)
+    }
+}
+
+/// Bytes that say which record they are.
+pub(crate) fn payload(number: &mut u64, len: usize) -> Vec<u8> {
+    *number += 1;
+    let mut state = *number;
+    (0..len)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .collect()
+}
+
+/// One process at work: the log, what it owes, and what was done so far.
+pub(crate) struct Run {
+    pub(crate) way: Way,
+    pub(crate) disk: SimDisk,
+    pub(crate) model: Model,
+    pub(crate) log: Option<Log>,
+    /// Numbers the payloads, over all lives.
+    pub(crate) number: u64,
+    /// Errors that are not the power's: only where faults were ordered.
+    pub(crate) errors: Vec<Error>,
+}
+
+/// Not `Err` by a fault: then it is a bug.
+fn refusal(error: &Error) -> bool {
+    matches!(error, Error::RecordTooLarge { .. } | Error::BatchTooLarge { .. })
+}
+
+impl Run {
+    pub(crate) fn new(way: Way, disk: SimDisk) -> Run {
+        Run { way, disk, model: Model::default(), log: None, number: 0, errors: Vec::new() }
+    }
+
+    fn failed(&mut self, error: Error) {
+        if !self.disk.is_off() && !refusal(&error) {
+            self.errors.push(error);
+        }
+    }
+
+    fn payloads(&mut self, lens: &[usize]) -> Vec<Vec<u8>> {
+        lens.iter().map(|len| payload(&mut self.number, *len)).collect()
+    }
+
+    /// Does all of it, or as much as the disk allows. Every success is a promise.
+    pub(crate) fn live(&mut self, ops: &[Op]) {
+        for op in ops {
+            if self.disk.is_off() {
+                return;
+            }
+            let Some(log) = self.log.take() else { return };
+            self.log = self.act(log, op);
+        }
+    }
+
+    fn at(&self, fraction: u8) -> Option<usize> {
+        let first =
+            self.model.records.partition_point(|kept| kept.lsn < self.model.checkpoint_asked);
+        let live = self.model.records.len() - first;
+        (live > 0).then(|| first + live * usize::from(fraction) / 256)
+    }
+
+    fn act(&mut self, log: Log, op: &Op) -> Option<Log> {
+        match op {
+            Op::Append(len) => {
+                let payloads = self.payloads(&[*len]);
+                self.told(log.append(&payloads[0]).map(|lsn| vec![lsn]), payloads);
+            }
+            Op::Batch(lens) => {
+                let payloads = self.payloads(lens);
+                self.told(log.append_batch(&payloads), payloads);
+            }
+            Op::Durable(len) => {
+                let payloads = self.payloads(&[*len]);
+                let end = log.end();
+                match log.append_durable(&payloads[0]) {
+                    Ok(lsn) => {
+                        self.model.appended(&[lsn], &payloads);
+                        self.model.committed_to(duralog::Lsn::new(lsn.get() + 1));
+                    }
+                    // Appended, but not known to be durable.
+                    Err(error) => {
+                        if log.end() > end && !refusal(&error) {
+                            self.model.attempted(payloads);
+                        }
+                        self.failed(error);
+                    }
+                }
+            }
+            Op::Commit => match log.commit() {
+                Ok(durable) => self.model.committed_to(durable),
+                Err(error) => self.failed(error),
+            },
+            Op::CommitTo(fraction) => {
+                if let Some(kept) = self.at(*fraction).map(|at| self.model.records[at].lsn) {
+                    match log.commit_to(kept) {
+                        Ok(()) => self.model.committed_to(duralog::Lsn::new(kept.get() + 1)),
+                        Err(error) => self.failed(error),
+                    }
+                }
+            }
+            Op::Roll => drop(log.roll().map_err(|error| self.failed(error))),
+            Op::Checkpoint(fraction) => {
+                if let Some(at) = self.at(*fraction).filter(|at| *at < self.model.committed) {
+                    let lsn = self.model.records[at].lsn;
+                    self.model.checkpoint_asked = lsn.max(self.model.checkpoint_asked);
+                    match log.checkpoint(lsn) {
+                        Ok(_) => self.model.checkpoint = self.model.checkpoint_asked,
+                        Err(error) => self.failed(error),
+                    }
+                }
+            }
+            Op::Truncate(fraction) => {
+                if let Some(at) = self.at(*fraction).filter(|at| self.model.records[*at].ends_batch)
+                {
+                    self.model.cut_asked(at + 1);
+                    match log.truncate_after(self.model.records[at].lsn) {
+                        Ok(()) => self.model.cut_done(true),
+                        Err(error) => {
+                            if matches!(error, Error::Full { .. }) {
+                                self.model.cut_done(false);
+                            }
+                            self.failed(error);
+                        }
+                    }
+                }
+            }
+            Op::Read(fraction) => {
+                if let Some(at) = self.at(*fraction) {
+                    let kept = self.model.records[at].clone();
+                    match log.read(kept.lsn) {
+                        Ok(record) => assert!(record.payload() == kept.payload),
+                        Err(error) => self.failed(error),
+                    }
+                }
+            }
+            Op::Step => drop(log.step().map_err(|error| self.failed(error))),
+            Op::Close | Op::Reopen => return self.reopen(log, matches!(op, Op::Close)),
+        }
+        Some(log)
+    }
+
+    fn told(&mut self, lsns: Result<Vec<duralog::Lsn>, Error>, payloads: Vec<Vec<u8>>) {
+        match lsns {
+            Ok(lsns) => self.model.appended(&lsns, &payloads),
+            Err(error) => {
+                if !refusal(&error) {
+                    self.model.attempted(payloads);
+                }
+                self.failed(error);
+            }
+        }
+    }
+
+    fn reopen(&mut self, log: Log, close: bool) -> Option<Log> {
+        if close {
+            match log.close() {
+                Ok(()) => self.model.committed_to(log.end()),
+                Err(error) => self.failed(error),
+            }
+        }
+        drop(log);
+        match self.way.open(&self.disk) {
+            // The process ended, the disk did not: all is there.
+            Ok(log) => {
+                let end = if self.errors.is_empty() {
+                    super::model::End::Kill
+                } else {
+                    super::model::End::PowerCut
+                };
+                self.model.found(&self.disk, &log, end).then_some(log)
+            }
+            Err(error) => {
+                self.failed(error);
+                None
+            }
+        }
+    }
+}
