@@ -30,7 +30,7 @@ use crate::segment::scan::{Scan, Step, Stop};
 use crate::segment::verdict::{Says, Verdict, cut_of};
 use crate::segment::{file_name, open_checked};
 use crate::storage::{Access, Directory, Disk};
-use crate::{Lsn, manifest, walk};
+use crate::{Lsn, manifest, walk, watermark};
 
 /// How often a walk is begun anew because a running writer changed the set of segments meanwhile.
 const RETRIES: usize = 16;
@@ -256,7 +256,10 @@ fn load(disk: &Disk) -> Result<Manifest> {
         let what = "it is missing, but there are segments";
         return Err(Error::corrupt(dir.join(manifest::NAME), None, 0, Lsn::MIN..Lsn::MIN, what));
     }
-    match names.into_iter().find(|name| name != manifest::NEW && name != manifest::RESERVE) {
+    match names
+        .into_iter()
+        .find(|name| ![manifest::NEW, manifest::RESERVE, watermark::NAME].contains(&&**name))
+    {
         Some(found) => Err(Error::NotALog { dir, found }),
         None => Err(Error::NoLog { dir }),
     }

@@ -12,6 +12,7 @@ mod segment;
 mod storage;
 mod sync;
 mod walk;
+mod watermark;
 
 /// A simulated disk, for crash tests of the log and of what is built on it. Needs the feature `sim`.
 #[cfg(feature = "sim")]

@@ -4,7 +4,9 @@ use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::header::Refusal;
 use crate::format::manifest::Manifest;
+use crate::format::watermark::highest;
 use crate::storage::{Access, Directory};
+use crate::watermark;
 
 pub(crate) const NAME: &str = "MANIFEST";
 pub(crate) const NEW: &str = "MANIFEST.new";
@@ -15,11 +17,13 @@ const RESERVE_SIZE: u64 = 64 << 10;
 /// No allocation larger than a manifest can be.
 const MAX_SIZE: u64 = 64 << 20;
 
-/// Reads the manifest. None: there is none.
+/// Reads the manifest, and what the watermark knows better. None: there is none.
 pub(crate) fn load(directory: &dyn Directory) -> Result<Option<Manifest>> {
     let path = directory.path().join(NAME);
     let nowhere = Lsn::MIN..Lsn::MIN;
     let damage = |what: &str| Error::corrupt(&path, None, 0, nowhere.clone(), what);
+    // First: a running writer may move on, and the manifest must know every window that this names.
+    let watermark = watermark::load(directory)?;
     let file = match directory.open(NAME, Access::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -36,7 +40,14 @@ pub(crate) fn load(directory: &dyn Directory) -> Result<Option<Manifest>> {
     let read = file.read_at(&mut bytes, 0).map_err(|e| Error::io("pread", &path, e))?;
     bytes.truncate(read);
     match Manifest::decode(&bytes) {
-        Ok(manifest) => Ok(Some(manifest)),
+        Ok(mut manifest) => {
+            let durable = highest(&watermark, manifest.log_id).unwrap_or(0);
+            if manifest.clean_end.is_some_and(|end| end < durable) {
+                return Err(damage("it is older than the watermark: the log went on"));
+            }
+            manifest.durable = manifest.durable.max(durable.min(manifest.next_base));
+            Ok(Some(manifest))
+        }
         Err(Refusal::Damaged(what)) => Err(damage(what)),
         Err(Refusal::Unsupported { version, features }) => {
             Err(Error::UnsupportedFormat { path, version, features })

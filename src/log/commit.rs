@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Instant, Mutex, thread};
+use crate::watermark::Watermark;
 
 /// How long a leader waits for the company it had last time: measured, design fact 4.
 const GATHER: Duration = Duration::from_micros(40);
@@ -33,6 +34,8 @@ pub(crate) struct Group {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Where the durable LSN is kept outside the log.
+    watermark: Option<Watermark>,
     /// Someone syncs.
     led: bool,
     /// How many the last sync covered.
@@ -40,6 +43,12 @@ struct State {
     syncs: u64,
     records: u64,
     records_before: u64,
+}
+
+impl Group {
+    pub(crate) fn new(watermark: Option<Watermark>) -> Group {
+        Group { state: Mutex::new(State { watermark, ..State::default() }), ..Group::default() }
+    }
 }
 
 impl Engine {
@@ -177,6 +186,9 @@ impl Engine {
     fn stop_leading(&self, synced: Option<Synced>) {
         let mut state = self.group.state.lock();
         if let Some(Synced { end, group, records }) = synced {
+            if let Some(watermark) = &mut state.watermark {
+                watermark.note(end);
+            }
             self.durable.store(end, Ordering::Release);
             state.last_group = group;
             state.syncs += 1;

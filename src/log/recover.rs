@@ -28,7 +28,8 @@ use crate::segment::{file_name, id_of, open_checked};
 use crate::storage::{Access, Directory, Disk, create_directory};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
-use crate::walk;
+use crate::watermark::Watermark;
+use crate::{walk, watermark};
 
 /// How the log was found to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +135,7 @@ fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Res
         return Err(Error::corrupt(manifest, None, 0, Lsn::MIN..Lsn::MIN, what));
     }
     // What an interrupted creation leaves, and what mkfs puts into the root of a file system.
-    let harmless = [manifest::NEW, manifest::RESERVE, "lost+found"];
+    let harmless = [manifest::NEW, manifest::RESERVE, watermark::NAME, "lost+found"];
     if let Some(found) = names.iter().find(|name| !harmless.contains(&name.as_str())) {
         return Err(Error::NotALog { dir: path.to_owned(), found: found.clone() });
     }
@@ -323,7 +324,8 @@ fn take_over(
             (writer, VecDeque::new())
         }
     };
-    Ok((engine(files, &manifest, stock, writer, ready), removed))
+    let watermark = Watermark::open(&*files.directory, files.log_id)?;
+    Ok((engine(files, &manifest, stock, writer, ready, watermark), removed))
 }
 
 /// A segment that ended early gives the blocks behind its end back. Only space is at stake: where the file
@@ -343,6 +345,7 @@ fn engine(
     stock: Stock,
     writer: crate::segment::SegmentWriter,
     ready: VecDeque<crate::segment::SegmentWriter>,
+    watermark: Option<Watermark>,
 ) -> Engine {
     let end = writer.lsn();
     let writer_start = writer.segment().base() + DATA_START;
@@ -373,7 +376,7 @@ fn engine(
         files,
         tail: Mutex::new(tail),
         catalog: Catalog::new(slots),
-        group: Group::default(),
+        group: Group::new(watermark),
         upkeep: Mutex::new(Upkeep { stock, retired: Vec::new(), cold, sealed }),
         health: Health::default(),
         signal: Signal::default(),

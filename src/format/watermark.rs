@@ -1,0 +1,54 @@
+//! The watermark: how far the log was durable, for recovery to know (FORMAT.md, section 5).
+
+use super::{bytes_at, u32_at, u64_at};
+
+/// Bytes of the file: one page.
+pub(crate) const LEN: usize = 4096;
+/// Two slots take turns, each in a sector of its own: one is whole whenever the power goes.
+pub(crate) const SLOTS: [usize; 2] = [0, 512];
+const SLOT_LEN: usize = 36;
+const MAGIC: [u8; 8] = *b"duralogW";
+
+/// The bytes of a slot.
+pub(crate) fn slot(log_id: [u8; 16], durable: u64) -> [u8; SLOT_LEN] {
+    let mut bytes = [0; SLOT_LEN];
+    let fields = MAGIC.into_iter().chain(log_id).chain(durable.to_le_bytes());
+    bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
+    let (fields, sum) = bytes.split_at_mut(SLOT_LEN - 4);
+    sum.copy_from_slice(&crc32c::crc32c(fields).to_le_bytes());
+    bytes
+}
+
+/// What the slots say, if any is one of this log. Anything else in the file means nothing.
+pub(crate) fn highest(bytes: &[u8], log_id: [u8; 16]) -> Option<u64> {
+    let read = |at: usize| {
+        let slot = bytes.get(at..at + SLOT_LEN)?;
+        let sound = bytes_at(slot, 0)? == MAGIC
+            && bytes_at(slot, 8)? == log_id
+            && u32_at(slot, SLOT_LEN - 4)? == crc32c::crc32c(slot.get(..SLOT_LEN - 4)?);
+        u64_at(slot, 24).filter(|_| sound)
+    };
+    SLOTS.into_iter().filter_map(read).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_sound_slot_of_this_log_counts() {
+        let mut file = vec![0; LEN];
+        assert_eq!(highest(&file, [7; 16]), None);
+        file[..SLOT_LEN].copy_from_slice(&slot([7; 16], 4096));
+        file[512..512 + SLOT_LEN].copy_from_slice(&slot([7; 16], 5000));
+        assert_eq!(highest(&file, [7; 16]), Some(5000));
+        assert_eq!(highest(&file, [8; 16]), None);
+        for bit in 0..SLOT_LEN * 8 {
+            let mut torn = file.clone();
+            torn[512 + bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(highest(&torn, [7; 16]), Some(4096), "bit {bit}");
+        }
+        assert_eq!(highest(&file[..530], [7; 16]), Some(4096));
+        assert_eq!(highest(&[], [7; 16]), None);
+    }
+}
