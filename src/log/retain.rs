@@ -34,7 +34,8 @@ impl Engine {
         let gone_bases: Vec<u64> = gone.iter().map(|slot| slot.identity().base).collect();
         self.tail.lock().unsynced.retain(|segment| !gone_bases.contains(&segment.base()));
         upkeep.retired.extend(gone);
-        let (segments, bytes) = self.release_retired(&mut upkeep)?;
+        // The checkpoint stands, whatever becomes of the files: those that cannot go now are tried again.
+        let (segments, bytes) = self.release_retired(&mut upkeep).0;
         Ok(Reclaimed { segments, bytes })
     }
 
@@ -88,7 +89,8 @@ impl Engine {
                 break;
             }
         }
-        self.release_retired(&mut upkeep)?;
+        // The cut stands, whatever becomes of the files.
+        drop(self.release_retired(&mut upkeep));
         self.signal.wake();
         Ok(())
     }

@@ -49,7 +49,7 @@ impl Engine {
         for segment in std::mem::take(&mut upkeep.cold) {
             segment.warm()?;
         }
-        self.release_retired(&mut upkeep)?;
+        self.release_retired(&mut upkeep).1?;
         manifest::fill_reserve(&*self.files.directory).map_err(|e| self.health.unless_full(e))
     }
 
@@ -169,8 +169,9 @@ impl Engine {
         }
     }
 
-    /// Recycles or removes what is out of the log, once no reader holds it; oldest first.
-    pub(super) fn release_retired(&self, upkeep: &mut Upkeep) -> Result<(u64, u64)> {
+    /// Recycles or removes what is out of the log, once no reader holds it; oldest first. Files and bytes
+    /// given back, and why it did not go on: the rest waits for the next time.
+    pub(super) fn release_retired(&self, upkeep: &mut Upkeep) -> ((u64, u64), Result<()>) {
         let (mut segments, mut bytes) = (0, 0);
         let mut pinned = Vec::new();
         let mut failed = None;
@@ -189,7 +190,7 @@ impl Engine {
             }
         }
         upkeep.retired = pinned;
-        failed.map_or(Ok((segments, bytes)), Err)
+        ((segments, bytes), failed.map_or(Ok(()), Err))
     }
 
     pub(crate) fn has_retired(&self) -> bool {

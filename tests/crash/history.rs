@@ -98,6 +98,8 @@ pub(crate) struct Run {
     pub(crate) number: u64,
     /// Errors that are not the power's: only where faults were ordered.
     pub(crate) errors: Vec<Error>,
+    /// The log that is open has told so.
+    pub(crate) poisoned: bool,
 }
 
 /// Not `Err` by a fault: then it is a bug.
@@ -107,11 +109,20 @@ fn refusal(error: &Error) -> bool {
 
 impl Run {
     pub(crate) fn new(way: Way, disk: SimDisk) -> Run {
-        Run { way, disk, model: Model::default(), log: None, number: 0, errors: Vec::new() }
+        Run {
+            way,
+            disk,
+            model: Model::default(),
+            log: None,
+            number: 0,
+            errors: Vec::new(),
+            poisoned: false,
+        }
     }
 
     fn failed(&mut self, error: Error) {
         if !self.disk.is_off() && !refusal(&error) {
+            self.poisoned |= error.is_poisoned();
             self.errors.push(error);
         }
     }
@@ -150,15 +161,14 @@ impl Run {
             }
             Op::Durable(len) => {
                 let payloads = self.payloads(&[*len]);
-                let end = log.end();
                 match log.append_durable(&payloads[0]) {
                     Ok(lsn) => {
                         self.model.appended(&[lsn], &payloads);
                         self.model.committed_to(duralog::Lsn::new(lsn.get() + 1));
                     }
-                    // Appended, but not known to be durable.
+                    // Perhaps appended, and not known to be durable.
                     Err(error) => {
-                        if log.end() > end && !refusal(&error) {
+                        if !refusal(&error) {
                             self.model.attempted(payloads);
                         }
                         self.failed(error);
@@ -195,7 +205,7 @@ impl Run {
                     match log.truncate_after(self.model.records[at].lsn) {
                         Ok(()) => self.model.cut_done(true),
                         Err(error) => {
-                            if matches!(error, Error::Full { .. }) {
+                            if !error.is_poisoned() {
                                 self.model.cut_done(false);
                             }
                             self.failed(error);
@@ -238,6 +248,7 @@ impl Run {
             }
         }
         drop(log);
+        self.poisoned = false;
         match self.way.open(&self.disk) {
             // The process ended, the disk did not: all is there.
             Ok(log) => {
@@ -246,7 +257,7 @@ impl Run {
                 } else {
                     super::model::End::PowerCut
                 };
-                self.model.found(&self.disk, &log, end).then_some(log)
+                self.model.found(&log, end).then_some(log)
             }
             Err(error) => {
                 self.failed(error);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use duralog::sim::SimDisk;
 use duralog::{Log, Lsn};
 
 #[derive(Clone, Debug)]
@@ -46,6 +45,8 @@ pub(crate) enum End {
     Kill,
     /// The last acknowledged group may also be taken for a torn tail (P5's exception): damage.
     Rot,
+    /// So may all groups that share the last page.
+    RotOfMuch,
 }
 
 impl Model {
@@ -91,12 +92,13 @@ impl Model {
             End::PowerCut => self.committed,
             End::Kill => self.records.len(),
             End::Rot => self.committed_before,
+            End::RotOfMuch => 0,
         }
     }
 
-    /// Compares what was found with what may be found; what was found is the truth from now on. False: the
-    /// power went meanwhile.
-    pub(crate) fn found(&mut self, disk: &SimDisk, log: &Log, end: End) -> bool {
+    /// Compares what was found with what may be found; what was found is the truth from now on. False: it
+    /// could not be read to the end, by a fault or because the power went meanwhile.
+    pub(crate) fn found(&mut self, log: &Log, end: End) -> bool {
         let mut found = Vec::new();
         for record in log.replay() {
             match record {
@@ -105,7 +107,7 @@ impl Model {
                     payload: record.payload().to_vec(),
                     ends_batch: true,
                 }),
-                Err(_) if disk.is_off() => return false,
+                Err(error) if !error.is_corrupt() => return false,
                 Err(error) => panic!("a power cut is never damage: {error}"),
             }
         }
