@@ -7,7 +7,7 @@ use crate::format::DATA_START;
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, State};
 use crate::options::{Options, SyncMethod, WriteMethod};
-use crate::segment::{Segment, SegmentWriter, file_name};
+use crate::segment::{Segment, SegmentWriter, file_name, is_mapped};
 use crate::storage::{Access, Directory};
 
 /// What every part of the engine needs to touch the log's files.
@@ -70,27 +70,25 @@ impl Files {
         let path = self.directory.path().join(&name);
         let sync_name =
             || self.directory.sync().map_err(|e| Error::io("fsync", self.directory.path(), e));
-        let file = match stock.pool.pop() {
+        let made = match stock.pool.pop() {
             Some(old) => {
                 // The durable manifest no longer names the old name. The new name must be durable
                 // before the old content goes: a crash must not show the old name with new content.
-                self.directory
-                    .rename(&file_name(old), &name)
-                    .map_err(|e| Error::io("rename", &path, e))?;
-                let recycled =
-                    sync_name().and_then(|()| Segment::recycle(&*self.directory, identity));
-                if recycled.is_err() {
-                    // It must not stand in the way of the next try under the same name.
-                    crate::manifest::remove_if_there(&*self.directory, &name)?;
+                let renamed = self.directory.rename(&file_name(old), &name);
+                if let Err(error) = renamed {
+                    stock.pool.push(old);
+                    return Err(Error::io("rename", &path, error));
                 }
-                recycled?
+                sync_name().and_then(|()| Segment::recycle(&*self.directory, identity))
             }
-            None => {
-                let file = Segment::create(&*self.directory, identity)?;
-                sync_name()?;
-                file
-            }
+            None => Segment::create(&*self.directory, identity)
+                .and_then(|file| sync_name().map(|()| file)),
         };
+        if made.is_err() {
+            // It must not stand in the way of the next try under the same name.
+            crate::manifest::remove_if_there(&*self.directory, &name)?;
+        }
+        let file = made?;
         let start = identity.base + DATA_START;
         let (segment, writer) = Segment::map(path, file, identity, self.stores, start)?;
         Ok(SegmentWriter::new(segment, writer, DATA_START, self.stores))
@@ -118,11 +116,14 @@ impl Files {
         // Only a file that was once in service is known to be filled, not only allocated.
         let fit = stock.pool.len() < self.options.spare_segments
             && id < stock.next_id
-            && self
-                .directory
-                .open(&name, Access::Read)
-                .and_then(|file| file.status())
-                .is_ok_and(|status| status.allocated && status.len == self.options.segment_size);
+            && self.directory.open(&name, Access::Read).and_then(|file| file.status()).is_ok_and(
+                |status| {
+                    status.allocated
+                        && status.len == self.options.segment_size
+                        // By a record of an earlier instance: removed, it keeps its bytes.
+                        && !is_mapped(status.id)
+                },
+            );
         if fit {
             stock.pool.insert(0, id);
             Ok(())

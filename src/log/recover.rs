@@ -24,7 +24,7 @@ use crate::format::{self, DATA_START};
 use crate::manifest;
 use crate::options::Options;
 use crate::segment::verdict::Verdict;
-use crate::segment::{file_name, id_of, open_checked};
+use crate::segment::{file_name, id_of, is_mapped, open_checked};
 use crate::storage::{Access, Directory, Disk, create_directory};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
@@ -143,6 +143,8 @@ fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Res
         return Err(Error::NoLog { dir: path.to_owned() });
     }
     let log_id = directory.random().map_err(|e| Error::io("getrandom", path, e))?;
+    // The directory may have been made just now, by whomever: its own name must be durable before what is in it.
+    directory.sync_own_name().map_err(|e| Error::io("fsync of the parent of", path, e))?;
     // Before any segment: so that segments without a manifest always mean that it was lost.
     let manifest = Manifest {
         log_id,
@@ -335,7 +337,11 @@ fn give_rest_back(directory: &dyn Directory, entry: &Entry) {
     if !rest.is_empty() {
         let file = directory.open(&file_name(entry.id), Access::ReadWrite);
         // Synced, so that no file of the log is ever left with changes that are not on the disk.
-        drop(file.and_then(|file| file.punch_hole(rest).and_then(|()| file.sync())));
+        drop(file.and_then(|file| match file.status() {
+            // A record of an earlier instance may still show what was cut.
+            Ok(status) if is_mapped(status.id) => Ok(()),
+            _ => file.punch_hole(rest).and_then(|()| file.sync()),
+        }));
     }
 }
 

@@ -56,10 +56,13 @@ impl Engine {
             }
         }
         let mut tail = self.tail.lock();
-        if tail.writer.lsn() <= checkpoint {
-            self.roll_tail(&mut tail)?;
+        if tail.writer.lsn() > checkpoint {
+            return Ok(());
         }
-        Ok(())
+        match self.roll_tail(&mut tail) {
+            Err(Error::Full { .. }) => Ok(()),
+            rolled => rolled.map(drop),
+        }
     }
 
     pub(crate) fn roll(&self) -> Result<Lsn> {

@@ -40,6 +40,8 @@ impl Engine {
         }
         let mut upkeep = self.upkeep.lock();
         self.health.check()?;
+        // First: on a full disk the next segment may need the space.
+        let released = self.release_retired(&mut upkeep).1;
         if self.tail.lock().ready.is_empty() {
             self.provide(&mut upkeep)?;
         }
@@ -49,7 +51,7 @@ impl Engine {
         for segment in std::mem::take(&mut upkeep.cold) {
             segment.warm()?;
         }
-        self.release_retired(&mut upkeep).1?;
+        released?;
         manifest::fill_reserve(&*self.files.directory).map_err(|e| self.health.unless_full(e))
     }
 
@@ -57,7 +59,12 @@ impl Engine {
     pub(crate) fn provide_segment(&self) -> Result<()> {
         let mut upkeep = self.upkeep.lock();
         self.health.check()?;
-        if self.tail.lock().ready.is_empty() { self.provide(&mut upkeep) } else { Ok(()) }
+        if self.tail.lock().ready.is_empty() {
+            // What readers have let go of since may be the only space there is.
+            drop(self.release_retired(&mut upkeep));
+            self.provide(&mut upkeep)?;
+        }
+        Ok(())
     }
 
     /// Makes a segment ready and names it in a durable manifest: only then may it be appended to.

@@ -1,7 +1,10 @@
 //! A segment file: creation, recycling, opening, reading what is published, syncing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -9,7 +12,7 @@ use crate::format::frame::{self, Head, Place};
 use crate::format::header::{self, Identity, Refusal};
 use crate::format::{self, DATA_START};
 use crate::options::SyncMethod;
-use crate::storage::{Access, Directory, File, Region, Writer};
+use crate::storage::{Access, Directory, File, FileId, Region, Writer};
 
 const PAGE: usize = 4096;
 /// How much is read at once to warm a recycled file, and populated at once for a reader: the size of a
@@ -35,6 +38,29 @@ pub(crate) struct Segment {
     path: PathBuf,
     file: Arc<dyn File>,
     region: Arc<Region>,
+    id: FileId,
+}
+
+/// The files that this process has mapped, and how often. An instance of the log knows who holds its own
+/// segments; but a record may outlive its log, and the next one in this process must not put
+/// the file under it to another use.
+static MAPPED: Mutex<BTreeMap<FileId, usize>> = Mutex::new(BTreeMap::new());
+
+/// Whether anyone in this process has the file mapped.
+pub(crate) fn is_mapped(id: FileId) -> bool {
+    MAPPED.lock().contains_key(&id)
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let mut mapped = MAPPED.lock();
+        if let Some(count) = mapped.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                mapped.remove(&self.id);
+            }
+        }
+    }
 }
 
 /// The header block and the zero word behind it, which ends the frames of an empty segment.
@@ -115,11 +141,13 @@ impl Segment {
         end: u64,
     ) -> Result<(Arc<Segment>, Writer)> {
         let published = end.saturating_sub(identity.base);
+        let id = file.status().map_err(|e| Error::io("fstat", &path, e))?.id;
         let writer =
             file.map(identity.size, stores, published).map_err(|e| Error::io("mmap", &path, e))?;
         let region = Arc::clone(writer.region());
         let seed = identity.seed();
-        Ok((Arc::new(Segment { identity, seed, path, file, region }), writer))
+        *MAPPED.lock().entry(id).or_default() += 1;
+        Ok((Arc::new(Segment { identity, seed, path, file, region, id }), writer))
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -251,8 +279,12 @@ pub(crate) fn open_checked(
         let what = format!("it has {} bytes, the manifest says {}", status.len, identity.size);
         return Err(damage(status.len.min(identity.size), &what));
     }
+    if access == Access::ReadWrite {
+        // What is stored to must not be in the cache as a large folio (design fact 1).
+        file.no_readahead().map_err(|e| Error::io("fadvise", &path, e))?;
+    }
     // A whole aligned page, so that it also works for a direct read.
-    let mut window = super::scan::Window::new(Arc::clone(&file), identity.size);
+    let mut window = super::scan::Window::of_a_page(Arc::clone(&file), identity.size);
     let first =
         window.get(0, header::LEN).map_err(|e| Error::io("pread", &path, e))?.unwrap_or(&[]);
     match Identity::decode(first) {

@@ -6,5 +6,5 @@ pub(crate) mod scan;
 pub(crate) mod verdict;
 mod writer;
 
-pub(crate) use file::{Segment, file_name, id_of, open_checked};
+pub(crate) use file::{Segment, file_name, id_of, is_mapped, open_checked};
 pub(crate) use writer::SegmentWriter;

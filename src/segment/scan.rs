@@ -15,6 +15,8 @@ const CHUNK: usize = 1 << 20;
 pub(crate) struct Window {
     file: Arc<dyn File>,
     len: u64,
+    /// Read at once.
+    chunk: usize,
     buffer: Vec<u8>,
     /// Where in `buffer` an address is a multiple of DIRECT_ALIGN, as direct reads need it.
     aligned: usize,
@@ -24,7 +26,12 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(file: Arc<dyn File>, len: u64) -> Window {
-        Window { file, len, buffer: Vec::new(), aligned: 0, start: 0, filled: 0 }
+        Window { file, len, chunk: CHUNK, buffer: Vec::new(), aligned: 0, start: 0, filled: 0 }
+    }
+
+    /// For a look at the first page alone.
+    pub(crate) fn of_a_page(file: Arc<dyn File>, len: u64) -> Window {
+        Window { chunk: DIRECT_ALIGN, ..Window::new(file, len) }
     }
 
     /// Forgets what was read, so that it is read again.
@@ -49,7 +56,9 @@ impl Window {
         self.filled = 0;
         self.start = offset / DIRECT_ALIGN as u64 * DIRECT_ALIGN as u64;
         let left = usize::try_from(self.len - self.start).unwrap_or(usize::MAX);
-        let want = (len + DIRECT_ALIGN).next_multiple_of(DIRECT_ALIGN).max(CHUNK);
+        let want = (usize::try_from(offset - self.start).unwrap_or(0) + len)
+            .next_multiple_of(DIRECT_ALIGN)
+            .max(self.chunk);
         let want = want.min(left.next_multiple_of(DIRECT_ALIGN));
         if self.buffer.len() < want + DIRECT_ALIGN {
             self.buffer = vec![0; want + DIRECT_ALIGN];

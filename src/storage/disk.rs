@@ -22,20 +22,12 @@ pub(crate) struct Disk {
     path: PathBuf,
 }
 
-/// Creates the directory (mode 0700) and makes its name durable. Ok if it is there already.
+/// Creates the directory, mode 0700. Ok if it is there already.
 pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     match fs::mkdir(path, Mode::RWXU) {
-        Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(()),
-        Err(error) => return Err(error.into()),
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = fs::open(parent, flags, Mode::empty())?;
-    Ok(fs::fsync(parent)?)
 }
 
 impl Disk {
@@ -111,6 +103,16 @@ impl Directory for Disk {
 
     fn sync(&self) -> io::Result<()> {
         Ok(fs::fsync(&self.directory)?)
+    }
+
+    fn sync_own_name(&self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match fs::openat(&self.directory, "..", flags, Mode::empty()) {
+            Ok(parent) => Ok(fs::fsync(parent)?),
+            // A parent that can be passed through but not read cannot be synced either.
+            Err(Errno::ACCESS | Errno::PERM) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn try_lock(&self) -> io::Result<bool> {

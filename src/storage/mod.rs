@@ -52,7 +52,12 @@ pub(crate) struct Status {
     pub(crate) len: u64,
     /// Every byte has a block on the disk, so that writing needs no more space.
     pub(crate) allocated: bool,
+    /// Which file it is, under whatever name: device and inode.
+    pub(crate) id: FileId,
 }
+
+/// A file of this system, for as long as anyone has it open or mapped.
+pub(crate) type FileId = (u64, u64);
 
 /// The log's directory. Names are plain file names in it; symbolic links are never followed.
 pub(crate) trait Directory: Send + Sync + Debug {
@@ -67,6 +72,8 @@ pub(crate) trait Directory: Send + Sync + Debug {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes names durable.
     fn sync(&self) -> io::Result<()>;
+    /// Makes the directory's own name in its parent durable, if this process may.
+    fn sync_own_name(&self) -> io::Result<()>;
     /// Takes the writer's lock, which dies with its holder. False: someone else has it.
     fn try_lock(&self) -> io::Result<bool>;
     fn unlock(&self) -> io::Result<()>;

@@ -16,6 +16,7 @@
 mod bit_rot;
 mod enumerated;
 mod faults;
+mod found;
 mod history;
 mod model;
 mod power_cut;

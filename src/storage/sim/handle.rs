@@ -112,6 +112,10 @@ impl Directory for SimDirectory {
         })
     }
 
+    fn sync_own_name(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
         call(&self.world, Call::Lock, |world| {
             let free = world.lock.is_none_or(|holder| holder == self.holder);
@@ -169,8 +173,9 @@ impl Drop for SimFile {
 impl File for SimFile {
     fn status(&self) -> io::Result<Status> {
         call(&self.world, Call::Status, |world| {
+            let id = (world.device, self.inode as u64);
             let inode = world.inode(self.inode)?;
-            Ok(Status { len: inode.len() as u64, allocated: inode.is_allocated() })
+            Ok(Status { len: inode.len() as u64, allocated: inode.is_allocated(), id })
         })
     }
 

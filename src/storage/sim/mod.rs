@@ -203,6 +203,17 @@ impl SimDisk {
         self.world.lock().capacity = bytes;
     }
 
+    /// Bytes in use, in whole pages: with [`set_capacity`](SimDisk::set_capacity), a disk that is full now.
+    ///
+    /// ```
+    /// let disk = duralog::sim::SimDisk::new(1);
+    /// disk.set_capacity(Some(disk.used()));
+    /// ```
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        (self.world.lock().used() * inode::PAGE) as u64
+    }
+
     /// Whether a store into an allocated file never needs space; if not, a log writes by `pwrite` unless told
     /// otherwise. Default true, as on ext4 and xfs.
     ///

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::choice::{Choose, Dice};
 use super::inode::{Inode, PAGE};
@@ -15,8 +16,12 @@ enum NameChange {
     Remove { name: String },
 }
 
+/// Tells one disk from another.
+static DEVICES: AtomicU64 = AtomicU64::new(1);
+
 #[derive(Debug)]
 pub(super) struct World {
+    pub(super) device: u64,
     inodes: Vec<Option<Inode>>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
@@ -50,6 +55,7 @@ pub(super) enum Turn {
 impl World {
     pub(super) fn new(seed: u64) -> World {
         World {
+            device: DEVICES.fetch_add(1, Ordering::Relaxed),
             inodes: Vec::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
@@ -189,20 +195,23 @@ impl World {
         }
     }
 
-    /// Whether the disk has room for so many more pages. What a process has removed is free.
-    pub(super) fn need(&self, pages: usize) -> io::Result<()> {
-        let Some(capacity) = self.capacity else { return Ok(()) };
+    /// Pages in use. What a process has removed is free.
+    pub(super) fn used(&self) -> usize {
         let named = |number: &usize| self.names.values().any(|named| named == number);
-        let used: usize = self
-            .inodes
+        self.inodes
             .iter()
             .enumerate()
             .filter_map(|(number, inode)| inode.as_ref().map(|inode| (number, inode)))
             .filter(|(number, inode)| inode.handles > 0 || named(number))
             .map(|(_, inode)| inode.pages_allocated())
-            .sum();
+            .sum()
+    }
+
+    /// Whether the disk has room for so many more pages.
+    pub(super) fn need(&self, pages: usize) -> io::Result<()> {
+        let Some(capacity) = self.capacity else { return Ok(()) };
         let room = usize::try_from(capacity).unwrap_or(usize::MAX) / PAGE;
-        if used + pages > room { Err(rustix::io::Errno::NOSPC.into()) } else { Ok(()) }
+        if self.used() + pages > room { Err(rustix::io::Errno::NOSPC.into()) } else { Ok(()) }
     }
 
     /// What the disk may hold after a power cut now.
