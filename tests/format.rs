@@ -126,6 +126,47 @@ fn a_reader_from_the_document_alone_finds_the_same_records() {
     compare(path, "after recovery");
 }
 
+/// Nothing but the watermark knows of a group at the end, together with all of its marks.
+#[test]
+fn p5_the_watermark_vouches_for_what_marks_cannot() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = small().open(dir.path()).unwrap();
+    let lsns: Vec<_> = (0..5u8).map(|n| log.append_durable(&[n; 20]).unwrap()).collect();
+    drop(log);
+    let file = dir.path().join("0000000000000001.seg");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let from = usize::try_from(lsns[2].get()).unwrap();
+    bytes[from..from + 4096].fill(0);
+    std::fs::write(&file, bytes).unwrap();
+    let error = small().open(dir.path()).unwrap_err();
+    assert!(error.is_corrupt() && error.to_string().contains(&lsns[2].to_string()), "{error}");
+    let found = duralog::inspect::Inspector::open(dir.path()).unwrap().verify().unwrap_err();
+    assert_eq!(found.to_string(), error.to_string());
+    if let Some((status, found)) = python(dir.path()) {
+        assert_eq!((status, found.lines().count()), (1, 3), "{found}");
+    }
+    // Without it these bytes are a log of two records: no one can tell.
+    std::fs::remove_file(dir.path().join("WATERMARK")).unwrap();
+    assert_eq!(small().open(dir.path()).unwrap().replay().count(), 2);
+}
+
+#[test]
+fn p5_a_manifest_of_a_clean_close_is_refused_when_the_log_went_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = small().open(dir.path()).unwrap();
+    log.append_durable(b"one").unwrap();
+    log.close().unwrap();
+    let old = std::fs::read(dir.path().join("MANIFEST")).unwrap();
+    let log = small().open(dir.path()).unwrap();
+    log.append_durable(b"two").unwrap();
+    log.close().unwrap();
+    std::fs::write(dir.path().join("MANIFEST"), old).unwrap();
+    assert!(small().open(dir.path()).unwrap_err().is_corrupt());
+    if let Some((status, _)) = python(dir.path()) {
+        assert_eq!(status, 1);
+    }
+}
+
 #[test]
 fn the_reader_names_the_same_damage() {
     let dir = tempfile::tempdir().unwrap();
@@ -167,10 +208,11 @@ fn dump(bytes: &[u8]) -> String {
 }
 
 /// The log of the examples: the random id and salt replaced by fixed ones, and every checksum after them.
-fn example() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+fn example() -> [Vec<u8>; 4] {
     let dir = tempfile::tempdir().unwrap();
     let log = small().open(dir.path()).unwrap();
     log.append_durable(b"hello").unwrap();
+    let mut watermark = std::fs::read(dir.path().join("WATERMARK")).unwrap();
     log.append_batch(&["debit 5", "credit 5"]).unwrap();
     log.roll().unwrap();
     log.close().unwrap();
@@ -193,23 +235,30 @@ fn example() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     manifest[32..48].copy_from_slice(b"the log's own id");
     // Generations and the ready segment depend on when the background came to them: only the prefix
     // and the fixed part are compared.
-    (manifest[..48].to_vec(), segment[..80].to_vec(), segment[4096..at + 8].to_vec())
+    let slot = &mut watermark[512..548];
+    slot[8..24].copy_from_slice(b"the log's own id");
+    let sum = crc32c(0, &slot[..32]);
+    slot[32..].copy_from_slice(&sum.to_le_bytes());
+    let slot = slot.to_vec();
+    [manifest[..48].to_vec(), segment[..80].to_vec(), segment[4096..at + 8].to_vec(), slot]
 }
 
 /// With `DURALOG_BLESS=1` it prints the text of section 8 instead of comparing it.
 #[test]
 fn the_worked_examples_are_what_the_engine_writes() {
-    let (manifest, header, frames) = example();
+    let [manifest, header, frames, slot] = example();
     let length_known_only_there = manifest[..24].to_vec();
     let text = format!(
         "A manifest begins with its prefix:\n\n```text\n{}```\n\n\
          A segment with id 1, base 0, size 16384, log id `the log's own id` and salt `saltsalt`:\n\n```text\n{}```\n\n\
          and its frames from offset 4096, where `hello` was appended and committed, then a batch of `debit 5` and\n\
          `credit 5`, then the segment was rolled: a record, a mark (durable to 0x1010), a part, a record, the end\n\
-         (next is segment 2), and the zero word:\n\n```text\n{}```\n",
+         (next is segment 2), and the zero word:\n\n```text\n{}```\n\n\
+         The slot of the watermark after that first commit (durable to 0x1010):\n\n```text\n{}```\n",
         dump(&length_known_only_there),
         dump(&header),
-        dump(&frames)
+        dump(&frames),
+        dump(&slot)
     );
     if std::env::var_os("DURALOG_BLESS").is_some() {
         println!("{text}");

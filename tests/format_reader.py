@@ -100,7 +100,7 @@ class File:
         version, features, crc = struct.unpack_from("<III", prefix, 8)
         if prefix[:8] != magic:
             raise self.damage(0, "wrong magic")
-        if crc != crc32c(prefix[:16]):
+        if crc != crc32c(prefix[:16]) or any(prefix[20:]):
             raise self.damage(16, "wrong CRC of the prefix")
         if version != 1 or features != 0:
             raise Refused(f"{self.name}: unsupported: version {version}, features {features:#x}")
@@ -193,6 +193,7 @@ def read_manifest(dir_fd):  # §4
         if not true:
             raise Damage("MANIFEST", offset, 0, reason)
 
+    slots = read_watermark(dir_fd)  # before the manifest: §6, 4
     file = File(dir_fd, "MANIFEST")
     file.check_prefix(b"duralogM")
     (n,) = struct.unpack("<Q", file.read(24, 8))
@@ -221,12 +222,28 @@ def read_manifest(dir_fd):  # §4
         allowed = (SEALED, ACTIVE) if last_state == SEALED else (READY,)  # rule 5
         need(s.state in allowed, "a wrong state", where + 32)
         last_state, active = s.state, s if s.state == ACTIVE else active
-        if s.state == SEALED:
-            need(sound_end(s, s.end), "a wrong end of a sealed segment", where + 36)  # rule 6
+        sound = sound_end(s, s.end) if s.state == SEALED else s.end == 0
+        need(sound, "a wrong end of a segment", where + 36)  # rule 6
     need(next_base <= TOP, "the next base is too high", 32 + 48)  # rule 4
     need(not tag or active and sound_end(active, clean_end), "a wrong clean end", 32 + 57)  # rule 6
     need(checkpoint <= durable <= next_base, "wrong order of positions", 32 + 24)  # rule 7
+    need(not tag or watermark(slots, log_id) <= clean_end, "not the newest: see WATERMARK")  # §6, 5
+    durable = max(durable, min(watermark(slots, log_id), next_base))  # §4, the watermark
     return Manifest(log_id, durable, next_id, next_base, clean_end, segments)
+
+
+def read_watermark(dir_fd):  # §4, the two slots
+    try:
+        file = File(dir_fd, "WATERMARK")
+    except (FileNotFoundError, Damage):
+        return []
+    return [file.read(at, 36) for at in (0, 512) if at + 36 <= file.length]
+
+
+def watermark(slots, log_id):
+    counts = lambda s: s[:8] == b"duralogW" and s[8:24] == log_id
+    right = [s for s in slots if counts(s) and crc32c(s[:32]) == int.from_bytes(s[32:], "little")]
+    return max((int.from_bytes(s[24:32], "little") for s in right), default=0)
 
 
 def sound_end(s, end):  # §4, rule 6
@@ -263,7 +280,7 @@ def check_newest(dir_fd, manifest):  # §7, last item
 def vouched(dir_fd, manifest, i, file, x):
     """Why everything below `x` (an LSN in segment `i`) is not all that was committed. §6, 4"""
     if manifest.durable > x:
-        return f"the manifest says durable to {manifest.durable}"
+        return f"manifest or watermark says durable to {manifest.durable}"
     found = file.find_mark(x - file.base, x)
     for entry in manifest.segments[i + 1 :]:
         if found:
@@ -289,18 +306,16 @@ def walk_log(dir_fd, manifest, emit):  # §6 and its table
             if entry.state == ACTIVE:  # row A
                 return end, "clean"
             continue  # row A
-        if stop.next is not None:
+        if stop.next is not None and stop.x == stop.at:
             if stop.next not in [s.id for s in manifest.segments[i + 1 : i + 2]]:  # row E
                 raise file.damage(stop.at, f"an end frame names segment {stop.next:016x}")
-            if stop.x == stop.at:  # row D
-                continue
+            continue  # row D
         x = entry.base + stop.x
         evidence = vouched(dir_fd, manifest, i, file, x)
         if evidence:  # row F
             raise file.damage(stop.x, f"{reason}, but {evidence}")
         cut = stop.x != stop.at or any(file.read(stop.x, 8))
         return x, "torn" if cut else "unclean"  # row G
-    # No active segment: FORMAT.md does not say; nothing was cut, and nothing was closed.
     return manifest.segments[-1].end if manifest.segments else manifest.next_base, "unclean"
 
 

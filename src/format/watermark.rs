@@ -1,4 +1,4 @@
-//! The watermark: how far the log was durable, for recovery to know (FORMAT.md, section 5).
+//! The watermark: how far the log was durable, for recovery to know (FORMAT.md, section 4).
 
 use super::{bytes_at, u32_at, u64_at};
 
