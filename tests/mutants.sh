@@ -33,7 +33,7 @@ only=${1:-}
 mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(\);/let synced: Result<Synced> = Ok(Synced { end: self.end(), group: 1, records: 0 });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(())/' -p duralog-cli --test trace
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
-mutant no-directory-sync-after-create src/log/files.rs '/Segment::create/,/sync_name/ s/sync_name\(\)\?;//' -p duralog-cli --test directory_sync
+mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-recycling src/log/files.rs 's/sync_name\(\)\.and_then\(/Ok(()).and_then(/' -p duralog-cli --test directory_sync
 mutant poison-forgotten src/log/engine.rs 's/self.ended.store\(true, Ordering::Release\);//; s/self.failure.get_or_init\(\|\| Arc::new\(error\)\)/Arc::new(error)/; s/Arc::clone\(&?Arc::new\(error\)\)/Arc::new(error)/' -p duralog-cli --test failed_sync
 mutant checksum-not-bound-to-the-lsn src/format/frame.rs 's/seed \^ position, body/seed, body/' --lib
