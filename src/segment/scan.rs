@@ -65,7 +65,10 @@ impl Window {
             self.aligned = self.buffer.as_ptr().align_offset(DIRECT_ALIGN).min(DIRECT_ALIGN);
         }
         let to = self.buffer.get_mut(self.aligned..self.aligned + want).unwrap_or(&mut []);
-        self.filled = self.file.read_at(to, self.start)?;
+        let until = self.start + want as u64;
+        self.filled = self.file.read_at(to, self.start).map_err(|e| {
+            io::Error::new(e.kind(), format!("{e}, between offsets {} and {until}", self.start))
+        })?;
         Ok(())
     }
 }

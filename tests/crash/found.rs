@@ -130,3 +130,28 @@ fn p7_a_full_disk_at_any_step_of_a_new_segment_is_no_poison() {
         }
     }
 }
+
+/// A sector that cannot be read is an error that says where, never the end of the log.
+#[test]
+fn p5_an_unreadable_sector_is_an_error_that_says_where() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, WriteMethod::Mmap, 1);
+    log.append_durable(&[7; 9000]).unwrap();
+    drop(log);
+    let mut where_it_was = Vec::new();
+    for nth in 1.. {
+        let again = disk.crash(1);
+        again.order(Fault::new(Call::Read, nth, 5));
+        let opened = Options::new().segment_size(SIZE).open_on(&again);
+        if again.mend() == 0 {
+            break;
+        }
+        let error = opened.unwrap_err().to_string();
+        assert!(error.contains("pread of sim/"), "{error}");
+        where_it_was.push(error);
+    }
+    let named = |text: &&String| {
+        text.contains("0000000000000001.seg") && text.contains("between offsets 4096 and")
+    };
+    assert_eq!(where_it_was.iter().filter(named).count(), 1, "{where_it_was:#?}");
+}
