@@ -143,7 +143,7 @@ fn p5_an_unreadable_sector_is_an_error_that_says_where() {
         let again = disk.crash(1);
         again.order(Fault::new(Call::Read, nth, 5));
         let opened = Options::new().segment_size(SIZE).open_on(&again);
-        if again.mend() == 0 {
+        if again.struck() == 0 {
             break;
         }
         let error = opened.unwrap_err().to_string();

@@ -364,15 +364,23 @@ impl SimDisk {
         self.world.lock().order(fault);
     }
 
-    /// Takes all orders back; how often one struck so far.
+    /// Takes all orders back.
     ///
     /// ```
-    /// assert_eq!(duralog::sim::SimDisk::new(1).mend(), 0);
+    /// duralog::sim::SimDisk::new(1).mend();
     /// ```
-    pub fn mend(&self) -> u64 {
-        let mut world = self.world.lock();
-        world.mend();
-        world.struck
+    pub fn mend(&self) {
+        self.world.lock().mend();
+    }
+
+    /// How many calls have failed by order so far.
+    ///
+    /// ```
+    /// assert_eq!(duralog::sim::SimDisk::new(1).struck(), 0);
+    /// ```
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        self.world.lock().struck
     }
 
     /// What no correct log does on any disk, in words: stores into a file where it has no block.
