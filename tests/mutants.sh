@@ -68,13 +68,12 @@ mutant manifest-not-synced src/manifest.rs 's/file.sync\(\).map_err\(\|e\| Error
 mutant manifest-rename-not-synced src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' $sim enumerated
 mutant new-segment-not-synced src/segment/file.rs '/write\(&first, 0\)\?;/,/\}\)/ s/file.sync\(\).map_err\(.*\)$/Ok(())/' $sim enumerated
 mutant recycled-header-not-synced src/segment/file.rs '/fn recycle/,/warm/ s/file.sync\(\).map_err\(.*\)\?;//' $sim enumerated
-mutant recycled-before-the-name-is-durable src/log/files.rs 's/sync_name\(\)\.and_then\(\|\(\)\| Segment::recycle\(&\*self.directory, identity\)\)/Segment::recycle(\&*self.directory, identity).and_then(|file| sync_name().map(|()| file))/' $sim enumerated
 mutant new-name-not-synced src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' $sim enumerated
 mutant ftruncate-for-fallocate src/segment/file.rs 's/\.allocate\(identity.size\)/.allocate(0)/; s/for at in \(0\.\.identity.size\)\.step_by\(PAGE\)/for at in [identity.size - 4096]/' $sim power_cut
 mutant used-before-it-is-named src/log/upkeep.rs 's/if let Err\(error\) = self.write_manifest\(upkeep, &change\) \{/if let Err::<(), _>(error) = Ok(drop(change)) {/' $sim power_cut
 mutant checkpoint-frees-before-the-manifest src/log/retain.rs 's/let first_kept = self.write_manifest\(&mut upkeep, &change\)\?;/let first_kept = self.catalog.find(lsn.get()).map_or(0, |slot| slot.identity().base);/; s/let \(segments, bytes\) = self.release_retired\(&mut upkeep\)\.0;/let (segments, bytes) = self.release_retired(\&mut upkeep).0; self.write_manifest(\&mut upkeep, \&change)?;/' $sim enumerated
 mutant clean-end-left-in-the-manifest src/log/recover.rs 's/ \|\| old.clean_end.is_some\(\)//' $sim power_cut
-mutant cut-not-synced src/log/retain.rs '/for segment in kept/,/\}/ s/\.map_err\(\|e\| self.health.poison\(e\)\)\?;/; drop(segment)/; s/segment$/drop/' $sim power_cut
+mutant cut-not-synced src/log/retain.rs 's/for segment in kept \{/for segment in kept.take(0) {/' $sim power_cut
 mutant window-used-twice src/log/recover.rs 's/next_base: manifest.next_base,/next_base: manifest.segments.last().map_or(0, |e| if e.end > 0 { (e.end + 4095) \& !4095 } else { manifest.next_base }),/' $sim power_cut
 mutant spoiled-segment-used src/log/append.rs 's/ && !tail.spoiled//' $sim
 mutant spoiled-segment-closed src/log/mod.rs 's/\(!spoiled\).then/true.then/' $sim found
@@ -82,7 +81,7 @@ mutant mapped-file-recycled src/log/files.rs 's/&& !is_mapped\(status.id\)//' $s
 mutant mapped-file-punched src/log/recover.rs 's/if is_mapped\(status.id\)/if false/' $sim found
 mutant held-space-not-given-back src/log/upkeep.rs 's/drop\(self.release_retired\(&mut upkeep\)\);//' $sim found
 mutant another-segment-followed src/segment/verdict.rs 's/if next == Some\(named\)/if next.is_some()/' --lib
-mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and\(\|head\| frame::is_valid\(head, body, here\)\)/head.is_some()/' --lib
+mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and\(\|head\| frame::is_valid\(head, body, here\)\)/head.is_some()/' $sim found
 mutant open-batch-replayed src/segment/scan.rs 's/self.open_batch.get_or_insert\(at\);//' $sim power_cut
 mutant full-disk-poisons src/log/engine.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{ error \}/if false { error }/' $sim found
 exit $survived

@@ -165,7 +165,8 @@ fn p4_appended_survives_the_process() {
 fn p5_damage_before_a_mark_is_an_error_that_says_where() {
     let dir = tempfile::tempdir().unwrap();
     let log = small().open(dir.path()).unwrap();
-    // Only the marks vouch: the last manifest was written when nothing had been appended.
+    // Only the marks vouch: the last manifest was written when nothing had been appended, and the watermark
+    // is taken away.
     while log.stats().segments_ready == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -173,6 +174,7 @@ fn p5_damage_before_a_mark_is_an_error_that_says_where() {
     log.append_durable(b"second record").unwrap();
     log.append_durable(b"third record").unwrap();
     drop(log);
+    std::fs::remove_file(dir.path().join("WATERMARK")).unwrap();
     let name = segment_files(dir.path())[0].clone();
     let path = dir.path().join(&name);
     let mut bytes = std::fs::read(&path).unwrap();

@@ -65,6 +65,10 @@ fn scripts() -> Vec<(&'static str, Vec<Op>)> {
         ("a roll", vec![Durable(60), Roll, Append(60), Commit, Append(5)]),
         ("the background", vec![Durable(60), Roll, Step, Durable(60), Step, Append(1)]),
         (
+            "a checkpoint that removes",
+            vec![Durable(90), Roll, Durable(80), Roll, Durable(70), Step, Checkpoint(255), Step],
+        ),
+        (
             "a checkpoint that recycles",
             vec![
                 Durable(90),

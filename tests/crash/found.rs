@@ -155,3 +155,25 @@ fn p5_an_unreadable_sector_is_an_error_that_says_where() {
     };
     assert_eq!(where_it_was.iter().filter(named).count(), 1, "{where_it_was:#?}");
 }
+
+/// What a user appends may look like a mark that stands in just that place, but for the checksum, which no one
+/// can know: it vouches for nothing.
+#[test]
+fn p5_a_payload_that_looks_like_a_mark_is_none() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, WriteMethod::Mmap, 1);
+    log.append_durable(&[1; 100]).unwrap();
+    let torn = log.append(&[2; 600]).unwrap().get();
+    let end = log.end().get();
+    // The words of a frame: kind 3 and 16 bytes; its own LSN; all before it durable.
+    let mark = |own: u64| [(3u64 << 28 | 16) << 32, own, own].map(u64::to_le_bytes).concat();
+    let marks: Vec<u8> = (0..40).flat_map(|n| mark(end + 8 + n * 24)).collect();
+    log.append(&marks).unwrap();
+    drop(log);
+    let mut torn_states = 0;
+    let states = disk.crash_each(10_000, |disk| {
+        let log = open(&disk, WriteMethod::Mmap, 1);
+        torn_states += u64::from(log.end().get() > torn && log.replay().count() == 1);
+    });
+    assert!(states < 10_000 && torn_states > 0);
+}
