@@ -12,8 +12,9 @@ pub(crate) const NAME: &str = "MANIFEST";
 pub(crate) const NEW: &str = "MANIFEST.new";
 /// Space held back for a manifest on a full disk; never named in one.
 pub(crate) const RESERVE: &str = "RESERVE";
-/// Room for the manifest of 1,400 segments, and for what the file system needs to name it.
-const RESERVE_SIZE: u64 = 64 << 10;
+/// Room for the manifest of 1,400 segments, and for what the file system keeps back before it names it: xfs
+/// did so at 64 and at 256 KiB (measured), not at 512.
+const RESERVE_SIZE: u64 = 512 << 10;
 /// No allocation larger than a manifest can be.
 const MAX_SIZE: u64 = 64 << 20;
 
@@ -59,7 +60,10 @@ pub(crate) fn load(directory: &dyn Directory) -> Result<Option<Manifest>> {
 ///
 /// `Full`: the old manifest stands and nothing has changed, also after a crash. Any other error: which of
 /// the two stands after a crash is unknown, and the log must not go on.
-pub(crate) fn store(directory: &dyn Directory, manifest: &Manifest) -> Result<()> {
+///
+/// `reserve`: on a full disk the reserve may be spent, for a manifest that gives space back or ends the log's use.
+/// One that names more files must not.
+pub(crate) fn store(directory: &dyn Directory, manifest: &Manifest, reserve: bool) -> Result<()> {
     let path = directory.path().join(NEW);
     let bytes = manifest.encode().map_err(|what| Error::Full {
         op: "encode",
@@ -67,7 +71,7 @@ pub(crate) fn store(directory: &dyn Directory, manifest: &Manifest) -> Result<()
         source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
     })?;
     if let Err(error) = write_new(directory, &bytes) {
-        if !matches!(error, Error::Full { .. }) || !release_reserve(directory)? {
+        if !matches!(error, Error::Full { .. }) || !reserve || !release_reserve(directory)? {
             return Err(error);
         }
         write_new(directory, &bytes)?;
@@ -117,7 +121,15 @@ pub(crate) fn fill_reserve(directory: &dyn Directory) -> Result<()> {
     let path = directory.path().join(RESERVE);
     let file = match directory.create(RESERVE) {
         Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            let there = directory.open(RESERVE, Access::Read).and_then(|file| file.status());
+            // One that a crash left empty holds nothing back.
+            if there.is_ok_and(|status| status.len == RESERVE_SIZE) {
+                return Ok(());
+            }
+            remove_if_there(directory, RESERVE)?;
+            directory.create(RESERVE).map_err(|e| Error::io("open", &path, e))?
+        }
         Err(e) => return Err(Error::io("open", &path, e)),
     };
     let filled = file

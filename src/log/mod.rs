@@ -476,11 +476,12 @@ impl Engine {
             return Err(Error::Poisoned { cause });
         }
         synced?;
-        // Behind a group that could not be written there may be frames of it: the next opening must not go
-        // on in this segment, so it finds the log as after a crash.
-        let spoiled = self.tail.lock().spoiled;
-        let clean_end = (!spoiled).then(|| self.end());
-        let change = upkeep::Change { clean_end, ..Default::default() };
+        if self.tail.lock().spoiled {
+            // Behind a group that could not be written there may be frames of it: the next opening must not go
+            // on in this segment, so it is to find the log as after a crash.
+            return Ok(());
+        }
+        let change = upkeep::Change { clean_end: Some(self.end()), ..Default::default() };
         self.write_manifest(&mut upkeep, &change).map(|_| ())
     }
 

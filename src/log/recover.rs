@@ -156,7 +156,7 @@ fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Res
         clean_end: None,
         segments: Vec::new(),
     };
-    manifest::store(directory, &manifest)?;
+    manifest::store(directory, &manifest, true)?;
     Ok(manifest)
 }
 
@@ -280,7 +280,7 @@ fn take_over(
         }
     }
     if manifest.segments != old.segments || old.clean_end.is_some() {
-        manifest::store(directory, &manifest)?;
+        manifest::store(directory, &manifest, true)?;
     } else {
         manifest.generation = old.generation;
     }
@@ -321,7 +321,7 @@ fn take_over(
             manifest.segments.push(files::entry(&identity, State::Active, 0));
             // Everything below the new window is durable: all that is reported was read from the disk.
             manifest.durable = identity.base + DATA_START;
-            manifest::store(directory, &manifest)?;
+            manifest::store(directory, &manifest, true)?;
             stock.generation = manifest.generation;
             (writer, VecDeque::new())
         }

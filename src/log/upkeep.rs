@@ -102,7 +102,9 @@ impl Engine {
     pub(super) fn write_manifest(&self, upkeep: &mut Upkeep, change: &Change<'_>) -> Result<u64> {
         // The append lock is not held across the system calls.
         let manifest = self.compose(upkeep, change, &self.tail.lock());
-        self.store(upkeep, &manifest)?;
+        // What gives space back, or ends the use of the log, may spend the reserve; a new segment may not.
+        let reserve = change.checkpoint.is_some() || change.clean_end.is_some();
+        self.store(upkeep, &manifest, reserve)?;
         // Sealed for good: open from now on only while someone reads.
         let sealed = |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);
         let slots = self.catalog.snapshot();
@@ -118,11 +120,11 @@ impl Engine {
         tail: &Tail,
     ) -> Result<()> {
         let manifest = self.compose(upkeep, change, tail);
-        self.store(upkeep, &manifest)
+        self.store(upkeep, &manifest, true)
     }
 
-    fn store(&self, upkeep: &mut Upkeep, manifest: &Manifest) -> Result<()> {
-        manifest::store(&*self.files.directory, manifest)
+    fn store(&self, upkeep: &mut Upkeep, manifest: &Manifest, reserve: bool) -> Result<()> {
+        manifest::store(&*self.files.directory, manifest, reserve)
             .map_err(|e| self.health.unless_full(e))?;
         upkeep.stock.generation = manifest.generation;
         upkeep.sealed = manifest.segments.iter().filter(|e| e.state == State::Sealed).count();

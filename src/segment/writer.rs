@@ -115,8 +115,14 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Gives up the group that could not be published.
+    /// Gives up the group that could not be published. Its first frame may be whole in the file, though the
+    /// append failed: a zero word in its place, if the file system lets it, keeps a recovery from finding it.
     pub(crate) fn rewind(&mut self) {
         self.at = self.published;
+        if self.pending.is_some() {
+            // Else it may come back after a crash, which the documentation of `Full` allows.
+            let zero = ZEROS.get(..8).unwrap_or(&[]);
+            drop(self.segment.file().write_at(zero, self.published));
+        }
     }
 }

@@ -12,9 +12,11 @@ use rustix::io::Errno;
 use super::file::DiskFile;
 use super::{Access, Directory, File};
 
-/// Magic numbers of statfs(2) where a store into an allocated and written file never failed on a
-/// full disk: ext2/3/4, xfs, tmpfs. On btrfs, which copies on write, it did.
-const STORES_ARE_SAFE_ON: [i64; 3] = [0xEF53, 0x5846_5342, 0x0102_1994];
+/// Magic numbers of statfs(2) where a store into an allocated and written file never was a signal: ext2/3/4,
+/// tmpfs. On btrfs, which copies on write, it was on a full disk. On xfs it was after the file system
+/// had shut itself down for an I/O error: each first store to a clean page asks it (measured: in 2 of 93 runs
+/// with one failed write).
+const STORES_ARE_SAFE_ON: [i64; 2] = [0xEF53, 0x0102_1994];
 
 #[derive(Debug)]
 pub(crate) struct Disk {

@@ -215,7 +215,7 @@ impl SimDisk {
     }
 
     /// Whether a store into an allocated file never needs space; if not, a log writes by `pwrite` unless told
-    /// otherwise. Default true, as on ext4 and xfs.
+    /// otherwise. Default true, as on ext4.
     ///
     /// ```
     /// duralog::sim::SimDisk::new(1).set_stores_are_safe(false);
