@@ -35,9 +35,9 @@ pub enum SyncMethod {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriteMethod {
-    /// `Mmap` on ext2/3/4 and tmpfs, where a store into allocated space cannot fail; `Pwrite` on all others: on
-    /// btrfs a full disk would be a signal, not an error, and on xfs so would the first store after the
-    /// file system has shut itself down for an I/O error.
+    /// `Mmap` on ext4 (with delayed allocation, and not with `data=journal`) and tmpfs, where a store into
+    /// allocated space cannot fail; `Pwrite` on all others: on btrfs a full disk would be a signal, not an error,
+    /// and on xfs so would the first store after the file system has shut itself down for an I/O error.
     #[default]
     Auto,
     /// Stores through a shared mapping: no system call in an append.

@@ -6,7 +6,7 @@ use super::Segment;
 use crate::error::{Error, Result};
 use crate::format::frame::{self, HEADER_LEN, Kind, frame_len};
 use crate::format::{ALIGN, DATA_START, END_ROOM};
-use crate::storage::Writer;
+use crate::storage::{File, Writer};
 
 const ZEROS: [u8; 16] = [0; 16];
 
@@ -104,7 +104,7 @@ impl SegmentWriter {
             None => self.writer.write(self.at, zero),
             Some(pending) => {
                 pending.extend_from_slice(zero);
-                let written = self.segment.file().write_at(pending, self.published);
+                let written = write_group(self.segment.file(), pending, self.published);
                 pending.clear();
                 written.map_err(|e| Error::io("pwrite", self.segment.path(), e))?;
             }
@@ -115,14 +115,22 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Gives up the group that could not be published. Its first frame may be whole in the file, though the
-    /// append failed: a zero word in its place, if the file system lets it, keeps a recovery from finding it.
+    /// Gives up the group that could not be published.
     pub(crate) fn rewind(&mut self) {
         self.at = self.published;
-        if self.pending.is_some() {
-            // Else it may come back after a crash, which the documentation of `Full` allows.
-            let zero = ZEROS.get(..8).unwrap_or(&[]);
-            drop(self.segment.file().write_at(zero, self.published));
+    }
+}
+
+/// Within a page the kernel writes all or nothing; of more it may write a part and meet a full disk. So the
+/// word by which the group is found goes last, into a page: a group that failed for want of room
+/// is never found, whatever crash follows.
+fn write_group(file: &dyn File, group: &[u8], at: u64) -> std::io::Result<()> {
+    let last = at + (group.len() as u64).saturating_sub(1);
+    match group.split_first_chunk::<8>() {
+        Some((first, rest)) if at / DATA_START != last / DATA_START => {
+            file.write_at(rest, at + 8)?;
+            file.write_at(first, at)
         }
+        _ => file.write_at(group, at),
     }
 }

@@ -21,6 +21,7 @@
 mod disk;
 mod file;
 mod region;
+mod safety;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
 
