@@ -18,7 +18,7 @@ mutant() {
     if cmp -s "$root/$file" "$copy/$file"; then
         echo "STALE     $name: the edit changes nothing"
         survived=1
-    elif (cd "$copy" && timeout 120 cargo test --quiet "$@" >"$copy.log" 2>&1); then
+    elif (cd "$copy" && timeout 600 cargo test --quiet "$@" >"$copy.log" 2>&1) || [ $? = 124 ]; then
         echo "SURVIVED  $name"
         survived=1
     elif grep -qE '^error(\[E[0-9]+\])?: ' "$copy.log" && ! grep -q FAILED "$copy.log"; then
@@ -27,6 +27,14 @@ mutant() {
     else
         echo "noticed   $name: $(grep -m1 -oE '^[a-z0-9_:]+ --- FAILED|^test .* FAILED|.* FAILED' "$copy.log" | head -c 90)"
     fi
+}
+
+# The same, under the schedules of the model checker.
+interleaved() {
+    local name=$1 file=$2 edit=$3 test=$4
+    CARGO_TARGET_DIR=$CARGO_TARGET_DIR/shuttle RUSTFLAGS="--cfg shuttle" \
+        mutant "$name" "$file" "$edit" --test interleavings "$test"
+    [ -z "$only" ] || [ "$only" = "$name" ] && grep -m1 -oE '^[A-Za-z]+ schedule [0-9]+' "$copy.log"
 }
 
 only=${1:-}
@@ -76,7 +84,9 @@ mutant clean-end-left-in-the-manifest src/log/recover.rs 's/ \|\| old.clean_end.
 mutant cut-not-synced src/log/retain.rs 's/for segment in kept \{/for segment in kept.take(0) {/' $sim power_cut
 mutant window-used-twice src/log/recover.rs 's/next_base: manifest.next_base,/next_base: manifest.segments.last().map_or(0, |e| if e.end > 0 { (e.end + 4095) \& !4095 } else { manifest.next_base }),/' $sim power_cut
 mutant spoiled-segment-used src/log/append.rs 's/ && !tail.spoiled//' $sim
-mutant spoiled-segment-closed src/log/mod.rs 's/\(!spoiled\).then/true.then/' $sim found
+mutant spoiled-segment-closed src/log/mod.rs 's/if self.tail.lock\(\).spoiled/if false/' $sim found
+mutant group-found-though-it-failed src/segment/writer.rs 's/if at \/ DATA_START != last \/ DATA_START/if false/' $sim found
+mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\(\) \|\| change.clean_end.is_some\(\)/true/' --test real_fs reserve
 mutant mapped-file-recycled src/log/files.rs 's/&& !is_mapped\(status.id\)//' $sim found
 mutant mapped-file-punched src/log/recover.rs 's/if is_mapped\(status.id\)/if false/' $sim found
 mutant held-space-not-given-back src/log/upkeep.rs 's/drop\(self.release_retired\(&mut upkeep\)\);//' $sim found
@@ -84,4 +94,23 @@ mutant another-segment-followed src/segment/verdict.rs 's/if next == Some\(named
 mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and\(\|head\| frame::is_valid\(head, body, here\)\)/head.is_some()/' $sim found
 mutant open-batch-replayed src/segment/scan.rs 's/self.open_batch.get_or_insert\(at\);//' $sim power_cut
 mutant full-disk-poisons src/log/engine.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{ error \}/if false { error }/' $sim found
+interleaved no-one-is-woken src/log/commit.rs 's/^        self.group.synced.notify_all\(\);//' p1_
+interleaved woken-too-early src/log/commit.rs '/fn stop_leading/,/^    }/ { s/^        self.group.synced.notify_all\(\);//; s/let mut state = /self.group.synced.notify_all(); &/ }' p1_
+interleaved asleep-without-a-look src/log/commit.rs 's/if state.led && self.durable\(\) < need \{/if true {/' p1_
+interleaved durable-before-the-sync src/log/commit.rs 's/let synced = self.sync_everything\(\);/self.durable.store(self.end(), Ordering::Release); &/' p1_
+interleaved rolled-segments-forgotten src/log/append.rs 's/tail.unsynced.push\(.*\);//' p1_
+interleaved rolled-segments-not-synced src/log/commit.rs 's/for segment in &rolled \{/for segment in rolled.iter().take(0) {/' p1_
+interleaved sealed-before-synced src/log/upkeep.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' p10
+interleaved lock-order src/log/append.rs 's/if !self.roll_tail\(&mut tail\)\? \{/let rolled = { let _upkeep = self.upkeep.lock(); self.roll_tail(\&mut tail)? }; if !rolled {/' p1_
+interleaved failed-sync-tried-again src/log/commit.rs 's/\.map_err\(\|e\| self.health.poison\(e\)\)\?/?/' p6
+interleaved freed-under-a-reader src/log/catalog.rs 's/weak.strong_count\(\) > 0/false/' p10
+interleaved freed-though-named src/log/retain.rs 's/slot.identity\(\).base < first_kept/first_kept == 1 || slot.end().is_some_and(|end| end <= lsn.get())/' p10
+interleaved cut-beside-a-roll src/log/retain.rs '/fn cut_at/,/^    }/ s/if tail.ready.is_empty\(\)/if false/' p2
+interleaved cut-not-told src/log/commit.rs 's/self.group.cuts.fetch_add\(1, Ordering::AcqRel\);//' p2
+interleaved checkpoint-after-a-close src/log/retain.rs '/Again: a close may/,/health.check/ s/self.health.check\(\)\?;//' close
+interleaved cut-after-a-close src/log/retain.rs '/fn truncate_after/,/cut_position/ { /upkeep.lock/,/health.check/ s/self.health.check\(\)\?;// }; /fn cut_at/,/^    }/ s/self.health.check\(\)\?;//' close
+interleaved append-beside-a-close src/log/mod.rs 's/let _tail = self.tail.lock\(\);//' close
+interleaved end-before-the-bytes src/log/append.rs '/fn publish/,/^    }/ s/if let Err\(error\) = tail.writer.publish/self.end.store(tail.writer.lsn(), Ordering::Release); &/' readers
+interleaved batch-in-parts src/log/append.rs 's/Lsn::new\(tail.writer.put\(kind, payload.as_ref\(\)\)\)/let lsn = tail.writer.put(kind, payload.as_ref()); drop(self.publish(\&mut tail)); Lsn::new(lsn)/' readers
+interleaved full-is-the-end src/log/engine.rs 's/if matches!\(error, Error::Full \{ .. \}\)/if false/' p7
 exit $survived

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::catalog::Slot;
 use super::engine::Engine;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -57,7 +58,8 @@ impl fmt::Debug for Record {
 /// The records of a range, oldest first: an iterator of `Result<Record>` that ends after an error.
 ///
 /// The range is fixed when the iterator is made. It holds the segment that it stands in; a
-/// checkpoint that passes it makes the next step [`Error::Gone`].
+/// checkpoint or a cut that passes it ends it at the next step: with [`Error::Gone`] if the segment that comes next
+/// was in the log when the step began, else as if the range ended there.
 #[derive(Debug)]
 pub struct Replay<'a> {
     engine: &'a Engine,
@@ -130,7 +132,7 @@ impl Replay<'_> {
         if slot.start() >= self.to {
             return Ok(None);
         }
-        let segment = slot.pin(&self.engine.files)?;
+        let segment = self.engine.pin(&slot)?;
         let end = slot.end().unwrap_or(u64::MAX).min(self.to);
         let offset = self.at.max(slot.start()) - segment.base();
         let limit = end.saturating_sub(segment.base());
@@ -163,6 +165,14 @@ impl Standing {
 }
 
 impl Engine {
+    /// Opens the segment, or says where the log begins now that it is gone.
+    fn pin(&self, slot: &Slot) -> Result<Arc<Segment>> {
+        slot.pin(&self.files).map_err(|error| match error {
+            Error::Gone { lsn, .. } => Error::Gone { lsn, head: Lsn::new(self.catalog.head()) },
+            other => other,
+        })
+    }
+
     /// The segment and offset of a position in the log.
     pub(crate) fn locate(&self, lsn: Lsn) -> Result<(Arc<Segment>, u64)> {
         let (head, end) = (self.catalog.head(), self.end());
@@ -178,7 +188,7 @@ impl Engine {
         if lsn.get() >= live_end {
             return Err(gone());
         }
-        let segment = slot.pin(&self.files)?;
+        let segment = self.pin(&slot)?;
         let offset = lsn.get() - segment.base();
         let populated = segment.populate(offset, HEADER_LEN)?;
         let len = segment.frame_len_at(offset).unwrap_or(HEADER_LEN);
@@ -258,7 +268,7 @@ impl Engine {
         if at >= end {
             return Ok(if slot.end().is_some() { slot.limit() } else { at });
         }
-        let segment = slot.pin(&self.files)?;
+        let segment = self.pin(&slot)?;
         let offset = at - segment.base();
         segment.populate(offset, HEADER_LEN)?;
         let len = segment.frame_len_at(offset).unwrap_or(HEADER_LEN);

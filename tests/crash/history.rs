@@ -168,7 +168,7 @@ impl Run {
                     }
                     // Perhaps appended, and not known to be durable.
                     Err(error) => {
-                        if !refusal(&error) {
+                        if !refusal(&error) && !matches!(error, Error::Full { .. }) {
                             self.model.attempted(payloads);
                         }
                         self.failed(error);
@@ -232,7 +232,8 @@ impl Run {
         match lsns {
             Ok(lsns) => self.model.appended(&lsns, &payloads),
             Err(error) => {
-                if !refusal(&error) {
+                // `Full` says that nothing was appended, and no crash makes that untrue.
+                if !refusal(&error) && !matches!(error, Error::Full { .. }) {
                     self.model.attempted(payloads);
                 }
                 self.failed(error);

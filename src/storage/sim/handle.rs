@@ -8,6 +8,7 @@ use std::sync::Arc;
 use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 
+use super::inode::PAGE;
 use super::world::{Turn, World};
 use super::{Call, SimDisk};
 use crate::storage::{Access, Directory, File, Region, Status, Writer};
@@ -200,10 +201,10 @@ impl File for SimFile {
                 world.inode(self.inode)?.write(from, at)
             }
             Turn::Fail(error) => {
-                // It failed half-way, wherever that is.
-                let part =
-                    usize::try_from(world.dice.roll() % (from.len() as u64 + 1)).unwrap_or(0);
-                let part = &from[..part];
+                // It failed half-way, between two pages.
+                let pages = (at + from.len()).div_ceil(PAGE) - at / PAGE;
+                let done = usize::try_from(world.dice.roll() % pages.max(1) as u64).unwrap_or(0);
+                let part = &from[..((at / PAGE + done) * PAGE).saturating_sub(at)];
                 let missing = world.inode(self.inode)?.pages_missing(&(at..at + part.len()));
                 if world.need(missing).is_ok() {
                     world.inode(self.inode)?.write(part, at)?;

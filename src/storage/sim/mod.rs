@@ -41,7 +41,7 @@ pub enum Call {
     Status,
     /// pread.
     Read,
-    /// pwrite. It fails half-way.
+    /// pwrite. It fails half-way, between two pages.
     Write,
     /// fallocate.
     Allocate,

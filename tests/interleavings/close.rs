@@ -1,0 +1,130 @@
+//! Close beside everything else: nothing is written afterwards, and nothing is lost.
+
+use duralog::sim::{Call, SimDisk};
+use duralog::{Error, Lsn, Tail};
+use shuttle::thread;
+
+use super::bench::{Bench, Diary, Found, HALF, Hand, draw, found};
+
+/// Calls that change the disk.
+fn writes(disk: &SimDisk) -> Vec<u64> {
+    use Call::{Allocate, Create, PunchHole, Remove, Rename, Sync, SyncDirectory, Write};
+    let kinds = [Allocate, Create, PunchHole, Remove, Rename, Sync, SyncDirectory, Write];
+    kinds.iter().map(|call| disk.count(*call)).collect()
+}
+
+/// What the files hold: stores through a mapping are no calls.
+fn bytes(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+    disk.files().into_iter().map(|name| (name.clone(), disk.bytes(&name).unwrap())).collect()
+}
+
+fn unless_closed<T>(result: Result<T, Error>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(Error::Closed) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn append(hand: &mut Hand) {
+    for _ in 0..2 {
+        let appended = hand.try_append(HALF);
+        let Some(lsn) = unless_closed(appended) else { return };
+        match hand.log.commit_to(lsn) {
+            Err(Error::Gone { .. }) => {}
+            committed => {
+                if unless_closed(committed).is_some() {
+                    hand.owes(Lsn::new(lsn.get() + 1));
+                }
+            }
+        }
+    }
+}
+
+/// `beside` runs beside a close and an appending thread. What is there afterwards, of what was appended.
+fn close_beside(beside: fn(&Hand, &[Lsn]), check: fn(Diary, &[Lsn], Found)) {
+    let bench = Bench::new();
+    let log = bench.open();
+    let mut first = bench.hand(&log, 1);
+    for _ in 0..3 {
+        first.append_durable(HALF);
+    }
+    let lsns: Vec<Lsn> = first.diary.told.iter().map(|(lsn, _)| *lsn).collect();
+    let appending = {
+        let mut hand = bench.hand(&log, 2);
+        thread::spawn(move || {
+            append(&mut hand);
+            hand.diary
+        })
+    };
+    let changing = {
+        let (hand, lsns) = (bench.hand(&log, 3), lsns.clone());
+        thread::spawn(move || beside(&hand, &lsns))
+    };
+    log.close().unwrap();
+    // The files are the next one's from here on, whoever still works with this log.
+    let others = if draw(2) == 0 {
+        let next = bench.open();
+        assert_eq!(next.recovery().tail, Tail::Clean);
+        let lsn = next.append_durable(b"the next one's").unwrap();
+        Err((next, lsn))
+    } else {
+        Ok((writes(&bench.disk), bytes(&bench.disk)))
+    };
+    let diary = Diary::of([appending.join().unwrap(), first.diary]);
+    changing.join().unwrap();
+    match others {
+        Ok((calls, files)) => {
+            assert_eq!(calls, writes(&bench.disk), "written after a close");
+            assert!(files == bytes(&bench.disk), "stored after a close");
+            drop(log);
+            let next = bench.open();
+            assert_eq!(next.recovery().tail, Tail::Clean);
+            check(diary, &lsns, found(&next));
+        }
+        Err((next, lsn)) => {
+            drop(log);
+            let without = |mut found: Found| {
+                assert!(found.pop().is_some_and(|(last, _)| last == lsn), "P1");
+                found
+            };
+            check(diary.clone(), &lsns, without(found(&next)));
+            drop(next);
+            bench.crash(|_, found| check(diary.clone(), &lsns, without(found)));
+        }
+    }
+}
+
+/// All that was appended, but for what `gone` may have taken away.
+fn all_but(diary: &Diary, found: &[(Lsn, Vec<u8>)], gone: impl Fn(Lsn) -> bool) {
+    assert!(found.iter().all(|record| diary.told.contains(record)), "P2");
+    let lost = diary.told.iter().find(|record| !found.contains(record) && !gone(record.0));
+    assert!(lost.is_none(), "P1: {:?} is lost", lost.map(|(lsn, _)| *lsn));
+}
+
+#[test]
+fn a_close_beside_a_checkpoint_writes_nothing_afterwards() {
+    super::explore(|| {
+        close_beside(
+            |hand, lsns| {
+                unless_closed(hand.log.checkpoint(lsns[2]));
+            },
+            |diary, lsns, found| all_but(&diary, &found, |lsn| lsn < lsns[2]),
+        );
+    });
+}
+
+#[test]
+fn a_close_beside_a_cut_writes_nothing_afterwards() {
+    super::explore(|| {
+        close_beside(
+            |hand, lsns| {
+                unless_closed(hand.log.truncate_after(lsns[1]));
+            },
+            |diary, lsns, found| {
+                let kept = found.iter().map(|(lsn, _)| *lsn).find(|lsn| *lsn > lsns[1]);
+                all_but(&diary, &found, |lsn| lsn > lsns[1] && kept.is_none_or(|k| lsn < k));
+            },
+        );
+    });
+}
