@@ -6,7 +6,9 @@ lint:
     cargo clippy --workspace --all-targets -- -D warnings
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-fuzz seconds="30":
-    cd fuzz && cargo +nightly fuzz run open_dir -- -max_total_time={{seconds}}
+fuzz target="open_dir" seconds="30":
+    cd fuzz && cargo run --no-default-features --bin seeds && cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}} -malloc_limit_mb=64 -timeout=10
+coverage:
+    fuzz/coverage.sh
 figures:
     cargo bench --bench figures

@@ -240,6 +240,15 @@ impl Inspector {
         for record in records.by_ref() {
             (count, bytes) = (count + 1, bytes + record?.payload.len() as u64);
         }
+        let dir = self.disk.path();
+        let names = self.disk.names().map_err(|e| Error::io("readdir", dir, e))?;
+        if let Err(error) = walk::check_newest(&self.disk, &self.manifest, &names) {
+            // A running writer may have rolled since.
+            let now = manifest::load(&self.disk).ok().flatten();
+            if now.is_none_or(|now| now.generation == self.manifest.generation) {
+                return Err(error);
+            }
+        }
         let segments = self.manifest.segments.len() as u64;
         let tail = records.tail().unwrap_or(Tail::Clean);
         Ok(Verified { records: count, bytes, end: Lsn::new(records.end), segments, tail })

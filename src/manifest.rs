@@ -46,7 +46,10 @@ pub(crate) fn load(directory: &dyn Directory) -> Result<Option<Manifest>> {
             if manifest.clean_end.is_some_and(|end| end < durable) {
                 return Err(damage("it is older than the watermark: the log went on"));
             }
-            manifest.durable = manifest.durable.max(durable.min(manifest.next_base));
+            if durable > manifest.next_base {
+                return Err(damage("it is older than the watermark: it does not know the segment"));
+            }
+            manifest.durable = manifest.durable.max(durable);
             Ok(Some(manifest))
         }
         Err(Refusal::Damaged(what)) => Err(damage(what)),

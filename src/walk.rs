@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use crate::Lsn;
 use crate::error::{Error, Result};
+use crate::format::frame::{Head, is_valid};
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
+use crate::format::{self, DATA_START};
 use crate::segment::scan::{Scan, Stop, Window};
 use crate::segment::verdict::{Says, Verdict, cut_of, needs_evidence, verdict};
-use crate::segment::{file_name, open_checked};
+use crate::segment::{file_name, id_of, open_checked};
 use crate::storage::{Access, Directory, File};
 
 /// What the manifest says of each segment's end.
@@ -83,4 +85,61 @@ pub(crate) fn judge(
         return Err(Error::corrupt(path, Some(entry.id), at, lsns, what));
     }
     Ok(verdict)
+}
+
+/// A segment that the manifest does not name, made after it, with a frame in it: the manifest is not the newest.
+pub(crate) fn check_newest(
+    directory: &dyn Directory,
+    manifest: &Manifest,
+    names: &[String],
+) -> Result<()> {
+    for id in unnamed(manifest, names).filter(|id| *id >= manifest.next_id) {
+        let path = directory.path().join(file_name(id));
+        let file = match directory.open(&file_name(id), Access::Read) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+                let what = "it is no regular file";
+                return Err(Error::corrupt(path, Some(id), 0, Lsn::MIN..Lsn::MIN, what));
+            }
+            Err(e) => return Err(Error::io("open", path, e)),
+        };
+        let mut first = vec![0; format::header::LEN];
+        file.read_at(&mut first, 0).map_err(|e| Error::io("pread", &path, e))?;
+        let Ok(identity) = Identity::decode(&first) else { continue };
+        if identity.id == id
+            && has_first_frame(&*file, &identity).map_err(|e| Error::io("pread", &path, e))?
+        {
+            let manifest = directory.path().join(crate::manifest::NAME);
+            let what =
+                format!("it is older than segment {id}, which holds records that it does not name");
+            return Err(Error::corrupt(manifest, None, 0, Lsn::MIN..Lsn::MIN, what));
+        }
+    }
+    Ok(())
+}
+
+fn has_first_frame(file: &dyn File, identity: &Identity) -> std::io::Result<bool> {
+    let Identity { base, size, .. } = *identity;
+    if !format::is_segment_size(size) || base > format::MAX_LSN {
+        return Ok(false);
+    }
+    let place = format::frame::Place { seed: identity.seed(), base, size, offset: DATA_START };
+    let mut first = [0; 8];
+    file.read_at(&mut first, DATA_START)?;
+    let Some(head): Option<Head> = format::frame::head(first, place) else { return Ok(false) };
+    if file.status()?.len < size {
+        return Ok(false);
+    }
+    let mut body = vec![0; 4 + head.len as usize];
+    file.read_at(&mut body, DATA_START + 4)?;
+    Ok(is_valid(head, &body, place))
+}
+
+/// Ids of segment files that the manifest does not name.
+pub(crate) fn unnamed<'a>(
+    manifest: &'a Manifest,
+    names: &'a [String],
+) -> impl Iterator<Item = u64> + 'a {
+    let named = |id: &u64| manifest.segments.iter().any(|entry| entry.id == *id);
+    names.iter().filter_map(|name| id_of(name)).filter(move |id| !named(id))
 }

@@ -204,7 +204,7 @@ def read_manifest(dir_fd):  # §4
     need(crc32c(data[:-4]) == int.from_bytes(data[-4:], "little"), "wrong CRC", 32 + n)  # rule 2
     body = data[32:-4]
     need(n >= 65, "the body is too short", 24)
-    log_id, _, checkpoint, durable, next_id, next_base, tag = struct.unpack_from("<16s5QB", body)
+    log_id, generation, checkpoint, durable, next_id, next_base, tag = struct.unpack_from("<16s5QB", body)
     need(tag <= 1 and n >= 65 + 8 * tag, "no valid clean end", 32 + 56)
     clean_end = struct.unpack_from("<Q", body, 57)[0] if tag else None
     (count,) = struct.unpack_from("<Q", body, 57 + 8 * tag)
@@ -224,11 +224,13 @@ def read_manifest(dir_fd):  # §4
         last_state, active = s.state, s if s.state == ACTIVE else active
         sound = sound_end(s, s.end) if s.state == SEALED else s.end == 0
         need(sound, "a wrong end of a segment", where + 36)  # rule 6
-    need(next_base <= TOP, "the next base is too high", 32 + 48)  # rule 4
+    need(next_base % PAGE == 0 and next_base <= TOP - (4 << 30), "a wrong next base", 32 + 48)
+    need(max(next_id, generation) <= TOP, "a number is too high", 32 + 16)  # rule 4
     need(not tag or active and sound_end(active, clean_end), "a wrong clean end", 32 + 57)  # rule 6
     need(checkpoint <= durable <= next_base, "wrong order of positions", 32 + 24)  # rule 7
     need(not tag or watermark(slots, log_id) <= clean_end, "not the newest: see WATERMARK")  # §6, 5
-    durable = max(durable, min(watermark(slots, log_id), next_base))  # §4, the watermark
+    need(watermark(slots, log_id) <= next_base, "not the newest: see WATERMARK")  # §4, the watermark
+    durable = max(durable, watermark(slots, log_id))
     return Manifest(log_id, durable, next_id, next_base, clean_end, segments)
 
 

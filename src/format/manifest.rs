@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::header::{self, Identity, MANIFEST_MAGIC, PREFIX_LEN, Refusal};
-use super::{ALIGN, DATA_START, END_ROOM, MAX_LSN, is_segment_size, u32_at, u64_at};
+use super::{
+    ALIGN, DATA_START, END_ROOM, MAX_LSN, MAX_SEGMENT_SIZE, is_segment_size, u32_at, u64_at,
+};
 
 /// Longest manifest that is read: room for more than a million segments.
 const MAX_LEN: usize = 64 << 20;
@@ -59,9 +61,10 @@ fn config() -> impl bincode::config::Config {
 }
 
 impl Manifest {
-    /// The file's bytes. Fails only for more segments than a manifest may name.
+    /// The file's bytes. Fails for more segments than a manifest may name, and when positions or numbers
+    /// are used up: what no reader would accept is never written.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, &'static str> {
-        debug_assert_eq!(self.check(), Ok(()));
+        self.check()?;
         let body = bincode::serde::encode_to_vec(self, config())
             .map_err(|_| "the log has too many segments for one manifest")?;
         let mut bytes = header::encode_prefix(MANIFEST_MAGIC);
@@ -128,10 +131,14 @@ impl Manifest {
             }
             (free_from, next_id, last) = (end, entry.id + 1, entry.state);
         }
-        if self.next_base > MAX_LSN
-            || self.checkpoint > self.durable
-            || self.durable > self.next_base
-        {
+        // Half of all numbers is more than any log uses; so one more never overflows.
+        if self.next_id > MAX_LSN || self.generation > MAX_LSN {
+            return Err("its numbers are used up");
+        }
+        if self.next_base % DATA_START != 0 || self.next_base > MAX_LSN - MAX_SEGMENT_SIZE {
+            return Err("its next base is no place for a segment");
+        }
+        if self.checkpoint > self.durable || self.durable > self.next_base {
             return Err("its positions are not in order");
         }
         match self.clean_end {
@@ -197,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_a_checksum_cannot_say_is_checked() {
-        let broken: [fn(&mut Manifest); 14] = [
+        let broken: [fn(&mut Manifest); 18] = [
             |m| m.segments[0].base = 1,
             |m| m.segments[1].base = 65536,
             |m| m.segments[1].id = 1,
@@ -212,6 +219,10 @@ mod tests {
             |m| m.checkpoint = 70_001,
             |m| m.clean_end = Some(3 * 65536 + 4096),
             |m| m.next_base = MAX_LSN + 4096,
+            |m| m.next_base = MAX_LSN,
+            |m| m.next_base += 8,
+            |m| m.next_id = u64::MAX,
+            |m| m.generation = u64::MAX,
         ];
         for (i, breaking) in broken.iter().enumerate() {
             let mut bad = manifest();

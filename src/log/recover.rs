@@ -17,10 +17,8 @@ use super::files::{self, Files, Stock};
 use super::worker::Signal;
 use crate::Lsn;
 use crate::error::{Error, Result};
-use crate::format::frame::{Head, is_valid};
-use crate::format::header::Identity;
+use crate::format::DATA_START;
 use crate::format::manifest::{Entry, Manifest, State};
-use crate::format::{self, DATA_START};
 use crate::manifest;
 use crate::options::Options;
 use crate::segment::verdict::Verdict;
@@ -160,58 +158,12 @@ fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Res
     Ok(manifest)
 }
 
-/// Every named segment is there and is what the manifest says; no unnamed one says that the
-/// manifest is out of date.
+/// Every named segment is there and is what the manifest says; nothing says that the manifest is out of date.
 fn check_files(directory: &dyn Directory, manifest: &Manifest, names: &[String]) -> Result<()> {
     for entry in &manifest.segments {
         open_checked(directory, &entry.identity(manifest.log_id), Access::Read)?;
     }
-    for id in unnamed(manifest, names).filter(|id| *id >= manifest.next_id) {
-        let path = directory.path().join(file_name(id));
-        let file = match directory.open(&file_name(id), Access::Read) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
-                let what = "it is no regular file";
-                return Err(Error::corrupt(path, Some(id), 0, Lsn::MIN..Lsn::MIN, what));
-            }
-            Err(e) => return Err(Error::io("open", path, e)),
-        };
-        let mut first = vec![0; format::header::LEN];
-        file.read_at(&mut first, 0).map_err(|e| Error::io("pread", &path, e))?;
-        let Ok(identity) = Identity::decode(&first) else { continue };
-        if identity.id == id
-            && has_first_frame(&*file, &identity).map_err(|e| Error::io("pread", &path, e))?
-        {
-            let manifest = directory.path().join(manifest::NAME);
-            let what =
-                format!("it is older than segment {id}, which holds records that it does not name");
-            return Err(Error::corrupt(manifest, None, 0, Lsn::MIN..Lsn::MIN, what));
-        }
-    }
-    Ok(())
-}
-
-fn has_first_frame(file: &dyn crate::storage::File, identity: &Identity) -> std::io::Result<bool> {
-    let Identity { base, size, .. } = *identity;
-    if !format::is_segment_size(size) || base > format::MAX_LSN {
-        return Ok(false);
-    }
-    let place = format::frame::Place { seed: identity.seed(), base, size, offset: DATA_START };
-    let mut first = [0; 8];
-    file.read_at(&mut first, DATA_START)?;
-    let Some(head): Option<Head> = format::frame::head(first, place) else { return Ok(false) };
-    if file.status()?.len < size {
-        return Ok(false);
-    }
-    let mut body = vec![0; 4 + head.len as usize];
-    file.read_at(&mut body, DATA_START + 4)?;
-    Ok(is_valid(head, &body, place))
-}
-
-/// Ids of segment files that the manifest does not name.
-fn unnamed<'a>(manifest: &'a Manifest, names: &'a [String]) -> impl Iterator<Item = u64> + 'a {
-    let named = |id: &u64| manifest.segments.iter().any(|entry| entry.id == *id);
-    names.iter().filter_map(|name| id_of(name)).filter(move |id| !named(id))
+    walk::check_newest(directory, manifest, names)
 }
 
 /// Walks what was not sealed. Reads only; but what it reads is durable.
@@ -293,7 +245,7 @@ fn take_over(
     // From here on the end of the log stands; what has no place in it may go.
     manifest::remove_if_there(directory, manifest::NEW)?;
     let mut removed = 0;
-    for id in unnamed(&manifest, names) {
+    for id in walk::unnamed(&manifest, names) {
         files.give_back(&mut stock, id)?;
         removed += 1;
     }

@@ -7,9 +7,10 @@ use duralog::sim::SimDisk;
 use duralog::{Error, Log};
 use proptest::prelude::*;
 
-use super::history::{Run, Way, way};
+use super::history::{Run, Way};
 use super::model::{End, Kept, Model};
 use super::power_cut::{Life, life};
+use super::strategies::way;
 
 #[derive(Clone, Copy, Debug)]
 enum Damage {

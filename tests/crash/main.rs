@@ -20,6 +20,7 @@ mod found;
 mod history;
 mod model;
 mod power_cut;
+mod strategies;
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use duralog::sim::SimDisk;
 use proptest::prelude::*;
 
-use super::history::{Op, Run, Way, op, way};
+use super::history::{Op, Run, Way};
 use super::model::End;
+use super::strategies::{op, way};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Life {

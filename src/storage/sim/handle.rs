@@ -194,7 +194,10 @@ impl File for SimFile {
         crate::sync::pause();
         let at = bytes(offset)?;
         let mut world = self.world.lock();
+        let was_off = world.off;
         match world.turn(Call::Write) {
+            // Only the write that the power cut met gets half-way.
+            Turn::Fail(error) if was_off => Err(error),
             Turn::Go => {
                 let missing = world.inode(self.inode)?.pages_missing(&(at..at + from.len()));
                 world.need(missing)?;

@@ -1,0 +1,217 @@
+//! Sound logs to be damaged, checksums to be mended, and what must hold of any disk that is opened.
+
+use std::sync::OnceLock;
+
+use duralog::inspect::Inspector;
+use duralog::sim::SimDisk;
+use duralog::{Error, Log, Lsn, Options};
+
+pub const SIZE: u64 = 16 << 10;
+/// Where the frames of a segment begin.
+pub const FRAMES: usize = 4096;
+
+pub type Files = Vec<(String, Vec<u8>)>;
+
+pub fn options() -> Options {
+    Options::new().segment_size(SIZE)
+}
+
+/// Writes a log, the same bytes each time: sealed segments, one of them recycled; an open one that ended and
+/// the one that follows it, both with batches and marks. Stops where the disk fails.
+pub fn write(disk: &SimDisk) -> Result<Log, Error> {
+    let log = options().spare_segments(1).open_on(disk)?;
+    let group = |n: u8| {
+        log.append_durable(&[n; 40])?;
+        log.append_batch(&[[n; 8], [n; 8], [n; 8]])?;
+        log.append_durable(b"")
+    };
+    for n in 0..3 {
+        group(n)?;
+        log.roll()?;
+        log.step()?;
+    }
+    log.append(&[3; 500])?;
+    log.commit()?;
+    log.checkpoint(log.replay().nth(5).map_or(Ok(Lsn::MIN), |r| r.map(|r| r.lsn()))?)?;
+    log.step()?;
+    log.roll()?;
+    group(4)?;
+    group(5)?;
+    log.append(b"not committed")?;
+    Ok(log)
+}
+
+/// Without RESERVE, whose content has no meaning.
+pub fn files_of(disk: &SimDisk) -> Files {
+    let names = disk.files().into_iter().filter(|name| name != "RESERVE");
+    names.map(|name| (name.clone(), disk.bytes(&name).unwrap())).collect()
+}
+
+/// A sound log as its files: open, or closed.
+pub fn template(closed: bool) -> &'static Files {
+    static OPEN: OnceLock<Files> = OnceLock::new();
+    static CLOSED: OnceLock<Files> = OnceLock::new();
+    (if closed { &CLOSED } else { &OPEN }).get_or_init(|| {
+        let disk = SimDisk::new(1);
+        let log = write(&disk).unwrap();
+        if closed {
+            log.close().unwrap();
+        }
+        drop(log);
+        files_of(&disk)
+    })
+}
+
+pub fn disk_of(files: &Files) -> SimDisk {
+    let disk = SimDisk::new(2);
+    files.iter().for_each(|(name, bytes)| disk.put(name, bytes).unwrap());
+    disk
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+fn set_sum(bytes: &mut [u8], from: usize, at: usize) {
+    if at + 4 <= bytes.len() {
+        let sum = crc32c::crc32c(&bytes[from..at]).to_le_bytes();
+        bytes[at..at + 4].copy_from_slice(&sum);
+    }
+}
+
+/// Mends the checksums outside frames, by the rules of FORMAT.md and not by the crate's code.
+pub fn mend(name: &str, bytes: &mut [u8]) {
+    if name.ends_with(".seg") {
+        set_sum(bytes, 0, 16);
+        set_sum(bytes, 0, 72);
+    } else if name == "WATERMARK" {
+        set_sum(bytes, 0, 32);
+        set_sum(bytes, 512, 512 + 32);
+    } else if bytes.len() >= 36 {
+        set_sum(bytes, 0, 16);
+        let len = (bytes.len() - 36) as u64;
+        bytes[24..32].copy_from_slice(&len.to_le_bytes());
+        set_sum(bytes, 0, bytes.len() - 4);
+    }
+}
+
+/// Mends every frame that the lengths lead to; `own` also the positions that marks and ends name.
+pub fn mend_frames(bytes: &mut [u8], own: bool) {
+    if bytes.len() < FRAMES {
+        return;
+    }
+    let (seed, base) = (u32_at(bytes, 72), u64_at(bytes, 48));
+    let mut at = FRAMES;
+    while at + 8 <= bytes.len() {
+        let word = u32_at(bytes, at + 4);
+        let len = (word & 0x0FFF_FFFF) as usize;
+        if word == 0 || at + 8 + len > bytes.len() {
+            break;
+        }
+        let lsn = base.wrapping_add(at as u64);
+        if own && matches!(word >> 28, 3 | 4) && len == 16 {
+            bytes[at + 8..at + 16].copy_from_slice(&lsn.to_le_bytes());
+        }
+        let position = (lsn / 8) as u32;
+        let sum = crc32c::crc32c_append(seed ^ position, &bytes[at + 4..at + 8 + len]);
+        bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+        at += 8 + len.next_multiple_of(8);
+    }
+}
+
+/// The records up to the first error, and whether there is one.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    records: Vec<(Lsn, Vec<u8>)>,
+    damaged: bool,
+}
+
+fn see(log: &Log) -> Seen {
+    let mut seen = Seen { records: Vec::new(), damaged: false };
+    for record in log.replay() {
+        match record {
+            Ok(record) => seen.records.push((record.lsn(), record.payload().to_vec())),
+            Err(error) => {
+                assert!(error.is_corrupt(), "a sound disk fails: {error}");
+                seen.damaged = true;
+            }
+        }
+    }
+    let ascending = seen.records.is_sorted_by(|a, b| a.0 < b.0);
+    assert!(ascending, "positions do not ascend: {seen:?}");
+    for (lsn, payload) in seen.records.first().into_iter().chain(seen.records.last()) {
+        assert!(*lsn < log.end() && *lsn >= log.head());
+        assert_eq!(log.read(*lsn).unwrap().payload(), payload);
+    }
+    seen
+}
+
+/// Opens the disk and appends: records or an error. And the same ones again, in one of the ways in which a
+/// process may end; the input chooses which, since each open takes as long as all the rest.
+pub fn exercise(files: &Files, input: &[u8]) {
+    let (disk, chance) = (&disk_of(files), crc32c::crc32c(input));
+    let before = files_of(disk);
+    let log = match options().open_on(disk) {
+        Ok(log) => log,
+        Err(error) => {
+            assert!(before == files_of(disk), "a refused log was changed: {error}");
+            let again = options().open_on(disk).map(drop).unwrap_err();
+            assert_eq!(error.to_string(), again.to_string());
+            return;
+        }
+    };
+    let mut seen = see(&log);
+    // Of a log that was closed only what is read is checked; after anything else all of it.
+    let found_again = |disk: &SimDisk, seen: &Seen| match options().open_on(disk) {
+        Ok(log) => assert_eq!(see(&log), *seen),
+        Err(error) => assert!(seen.damaged && error.is_corrupt(), "{error}: {seen:?}"),
+    };
+    if chance % 4 == 0 {
+        // All that recovery told of is on the disk.
+        drop(log);
+        return found_again(&disk.crash(chance.into()), &seen);
+    }
+    let lsn = log.append_durable(b"after").expect("appended");
+    assert_eq!(log.read(lsn).unwrap().payload(), b"after");
+    if !seen.damaged {
+        seen.records.push((lsn, b"after".to_vec()));
+    }
+    let again = match chance % 4 {
+        1 => disk.clone(),
+        2 => disk.crash(chance.into()),
+        _ => {
+            log.close().expect("closed");
+            disk.clone()
+        }
+    };
+    drop(log);
+    found_again(&again, &seen);
+    assert_eq!(disk.violations(), Vec::<String>::new());
+}
+
+/// What an inspector sees, on a real disk since it reads no other; in memory where the system has that.
+pub fn inspect(files: &Files) {
+    let memory = std::path::Path::new("/dev/shm");
+    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let dir = dir.unwrap();
+    files.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
+    let Ok(inspector) = Inspector::open(dir.path()) else { return };
+    let (mut count, mut failed) = (0, false);
+    for record in inspector.records() {
+        match record {
+            Ok(_) => count += 1,
+            Err(_) => failed = true,
+        }
+    }
+    if let Ok(verified) = inspector.verify() {
+        assert!(!failed && verified.records == count, "{verified:?}, but {count} records");
+        // It knows nothing of files that the manifest does not name, for which a log may be refused.
+        if let Ok(log) = options().open_on(&disk_of(files)) {
+            assert_eq!(see(&log).records.len() as u64, count);
+        }
+    }
+}
