@@ -7,6 +7,7 @@
 //! true, since they were stored after the sync: where the log is found to end before, committed
 //! records are damaged (P5). Nothing else depends on it: without the file there are the marks.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -31,9 +32,10 @@ pub(crate) fn load(directory: &dyn Directory) -> Result<Vec<u8>> {
     let path = directory.path().join(NAME);
     let file = match directory.open(NAME, Access::Read) {
         Ok(file) => file,
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound) => return Ok(Vec::new()),
-        // Not a file of ours: it says nothing.
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::InvalidData) => return Ok(Vec::new()),
+        // None, or not a file of ours: it says nothing.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
+            return Ok(Vec::new());
+        }
         Err(e) => return Err(Error::io("open", path, e)),
     };
     let mut bytes = vec![0; LEN];
@@ -50,17 +52,18 @@ impl Watermark {
         if !safe.map_err(|e| Error::io("fstatfs", directory.path(), e))? {
             return Ok(None);
         }
-        let found = directory.open(NAME, Access::ReadWrite);
         let fit = |file: &Arc<dyn File>| {
             file.status().is_ok_and(|status| status.len == LEN as u64 && status.allocated)
         };
-        let file = match found.ok().filter(fit) {
-            Some(file) => file,
-            None => match create(directory) {
-                Ok(file) => file,
-                Err(Error::Full { .. }) => return Ok(None),
-                Err(error) => return Err(error),
-            },
+        let found = match directory.open(NAME, Access::ReadWrite) {
+            Ok(file) => Some(file).filter(fit),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => None,
+            Err(e) => return Err(Error::io("open", directory.path().join(NAME), e)),
+        };
+        let file = match found.map_or_else(|| create(directory), Ok) {
+            Ok(file) => file,
+            Err(Error::Full { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         };
         let path = directory.path().join(NAME);
         let writer = file.map(LEN as u64, true, 0).map_err(|e| Error::io("mmap", path, e))?;

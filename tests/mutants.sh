@@ -84,7 +84,7 @@ mutant clean-end-left-in-the-manifest src/log/recover.rs 's/ \|\| old.clean_end.
 mutant cut-not-synced src/log/retain.rs 's/for segment in kept \{/for segment in kept.take(0) {/' $sim power_cut
 mutant window-used-twice src/log/recover.rs 's/next_base: manifest.next_base,/next_base: manifest.segments.last().map_or(0, |e| if e.end > 0 { (e.end + 4095) \& !4095 } else { manifest.next_base }),/' $sim power_cut
 mutant spoiled-segment-used src/log/append.rs 's/ && !tail.spoiled//' $sim
-mutant spoiled-segment-closed src/log/mod.rs 's/if self.tail.lock\(\).spoiled/if false/' $sim found
+mutant spoiled-segment-closed src/log/close.rs 's/if self.tail.lock\(\).spoiled/if false/' $sim found
 mutant group-found-though-it-failed src/segment/writer.rs 's/if at \/ DATA_START != last \/ DATA_START/if false/' $sim found
 mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\(\) \|\| change.clean_end.is_some\(\)/true/' --test real_fs reserve
 mutant mapped-file-recycled src/log/files.rs 's/&& !is_mapped\(status.id\)//' $sim found
@@ -109,7 +109,7 @@ interleaved cut-beside-a-roll src/log/retain.rs '/fn cut_at/,/^    }/ s/if tail.
 interleaved cut-not-told src/log/commit.rs 's/self.group.cuts.fetch_add\(1, Ordering::AcqRel\);//' p2
 interleaved checkpoint-after-a-close src/log/retain.rs '/Again: a close may/,/health.check/ s/self.health.check\(\)\?;//' close
 interleaved cut-after-a-close src/log/retain.rs '/fn truncate_after/,/cut_position/ { /upkeep.lock/,/health.check/ s/self.health.check\(\)\?;// }; /fn cut_at/,/^    }/ s/self.health.check\(\)\?;//' close
-interleaved append-beside-a-close src/log/mod.rs 's/let _tail = self.tail.lock\(\);//' close
+interleaved append-beside-a-close src/log/close.rs 's/let _tail = self.tail.lock\(\);//' close
 interleaved end-before-the-bytes src/log/append.rs '/fn publish/,/^    }/ s/if let Err\(error\) = tail.writer.publish/self.end.store(tail.writer.lsn(), Ordering::Release); &/' readers
 interleaved batch-in-parts src/log/append.rs 's/Lsn::new\(tail.writer.put\(kind, payload.as_ref\(\)\)\)/let lsn = tail.writer.put(kind, payload.as_ref()); drop(self.publish(\&mut tail)); Lsn::new(lsn)/' readers
 interleaved full-is-the-end src/log/engine.rs 's/if matches!\(error, Error::Full \{ .. \}\)/if false/' p7

@@ -2,6 +2,7 @@
 
 mod append;
 mod catalog;
+mod close;
 mod commit;
 mod engine;
 mod files;
@@ -332,8 +333,8 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::NotDurable`] beyond [`durable`](Log::durable); [`Error::Full`] if not even the
-    /// reserve is enough for a manifest: nothing changed; [`Error::Io`] if a file cannot be removed: the
-    /// checkpoint stands; [`Error::Poisoned`]; [`Error::Closed`].
+    /// reserve is enough for a manifest: nothing changed; [`Error::Poisoned`]; [`Error::Closed`]. A file that
+    /// cannot be removed yet is no error: it is tried again in the background.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -415,7 +416,10 @@ impl Log {
     }
 
     /// Commits everything, records that the log was closed cleanly, and releases the lock. Later calls
-    /// are [`Error::Closed`]; records that were read stay valid. A second close does nothing.
+    /// are [`Error::Closed`]. A second close does nothing. Records that were read stay valid, whatever a later log
+    /// in this process does to their files; another process that opens the log may recycle them.
+    ///
+    /// If the last append failed half-way, with `pwrite` on a full disk, the next open finds the log unclean.
     ///
     /// # Errors
     ///
@@ -457,37 +461,6 @@ impl<'a> IntoIterator for &'a Log {
 
     fn into_iter(self) -> Replay<'a> {
         self.replay()
-    }
-}
-
-impl Engine {
-    fn close_to_appends(&self) -> bool {
-        // Under the tail's lock: no append that has begun is still under way afterwards.
-        let _tail = self.tail.lock();
-        self.health.close()
-    }
-
-    fn sync_and_record_end(&self, stop_worker: impl FnOnce()) -> Result<()> {
-        let synced = self.sync_all();
-        stop_worker();
-        // Whoever is changing files now finishes first; who comes later finds the log closed.
-        let mut upkeep = self.upkeep.lock();
-        if let Some(cause) = self.health.failed() {
-            return Err(Error::Poisoned { cause });
-        }
-        synced?;
-        if self.tail.lock().spoiled {
-            // Behind a group that could not be written there may be frames of it: the next opening must not go
-            // on in this segment, so it is to find the log as after a crash.
-            return Ok(());
-        }
-        let change = upkeep::Change { clean_end: Some(self.end()), ..Default::default() };
-        self.write_manifest(&mut upkeep, &change).map(|_| ())
-    }
-
-    fn unlock(&self) -> Result<()> {
-        let path = self.files.directory.path();
-        self.files.directory.unlock().map_err(|e| Error::io("flock", path, e))
     }
 }
 

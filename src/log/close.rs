@@ -1,0 +1,36 @@
+//! The end of an instance.
+
+use super::engine::Engine;
+use super::upkeep::Change;
+use crate::error::{Error, Result};
+
+impl Engine {
+    pub(super) fn close_to_appends(&self) -> bool {
+        // Under the tail's lock: no append that has begun is still under way afterwards.
+        let _tail = self.tail.lock();
+        self.health.close()
+    }
+
+    pub(super) fn sync_and_record_end(&self, stop_worker: impl FnOnce()) -> Result<()> {
+        let synced = self.sync_all();
+        stop_worker();
+        // Whoever is changing files now finishes first; who comes later finds the log closed.
+        let mut upkeep = self.upkeep.lock();
+        if let Some(cause) = self.health.failed() {
+            return Err(Error::Poisoned { cause });
+        }
+        synced?;
+        if self.tail.lock().spoiled {
+            // Behind a group that could not be written there may be frames of it: the next opening must not go
+            // on in this segment, so it is to find the log as after a crash.
+            return Ok(());
+        }
+        let change = Change { clean_end: Some(self.end()), ..Default::default() };
+        self.write_manifest(&mut upkeep, &change).map(|_| ())
+    }
+
+    pub(super) fn unlock(&self) -> Result<()> {
+        let path = self.files.directory.path();
+        self.files.directory.unlock().map_err(|e| Error::io("flock", path, e))
+    }
+}
