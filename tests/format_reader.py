@@ -228,6 +228,7 @@ def read_manifest(dir_fd):  # §4
     need(max(next_id, generation) <= TOP, "a number is too high", 32 + 16)  # rule 4
     need(not tag or active and sound_end(active, clean_end), "a wrong clean end", 32 + 57)  # rule 6
     need(checkpoint <= durable <= next_base, "wrong order of positions", 32 + 24)  # rule 7
+    need(not tag or durable <= clean_end, "a clean end below what was durable", 32 + 57)  # rule 7
     need(not tag or watermark(slots, log_id) <= clean_end, "not the newest: see WATERMARK")  # §6, 5
     need(watermark(slots, log_id) <= next_base, "not the newest: see WATERMARK")  # §4, the watermark
     durable = max(durable, watermark(slots, log_id))

@@ -165,8 +165,10 @@ pub fn exercise(files: &Files, input: &[u8]) {
         }
     };
     let mut seen = see(&log);
-    // Of a log that was closed only what is read is checked; after anything else all of it.
+    // Of a log that was closed only what is read is checked; after anything else all of it. So a clean end that
+    // is a lie shows in the replay, and no more once the log is in use and recovery walks to the true end.
     let found_again = |disk: &SimDisk, seen: &Seen| match options().open_on(disk) {
+        Ok(log) if seen.damaged => assert!(see(&log).records.starts_with(&seen.records)),
         Ok(log) => assert_eq!(see(&log), *seen),
         Err(error) => assert!(seen.damaged && error.is_corrupt(), "{error}: {seen:?}"),
     };

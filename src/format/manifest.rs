@@ -145,6 +145,7 @@ impl Manifest {
             Some(end) if !self.active().is_some_and(|active| active.may_end_at(end)) => {
                 Err("its clean end is not in the active segment")
             }
+            Some(end) if end < self.durable => Err("its clean end is below what was durable"),
             _ => Ok(()),
         }
     }
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_a_checksum_cannot_say_is_checked() {
-        let broken: [fn(&mut Manifest); 18] = [
+        let broken: [fn(&mut Manifest); 19] = [
             |m| m.segments[0].base = 1,
             |m| m.segments[1].base = 65536,
             |m| m.segments[1].id = 1,
@@ -218,6 +219,7 @@ mod tests {
             |m| m.next_base = 3 * 65536,
             |m| m.checkpoint = 70_001,
             |m| m.clean_end = Some(3 * 65536 + 4096),
+            |m| m.durable = 2 * 65536 + 4104,
             |m| m.next_base = MAX_LSN + 4096,
             |m| m.next_base = MAX_LSN,
             |m| m.next_base += 8,
