@@ -56,7 +56,7 @@ mutant checkpoint-frees-too-much src/log/retain.rs 's/base < first_kept/base <= 
 mutant no-lock src/storage/disk.rs 's/Err\(Errno::WOULDBLOCK\) => Ok\(false\)/Err(Errno::WOULDBLOCK) => Ok(true)/' --test promises p8
 mutant links-followed src/storage/disk.rs 's/ \| OFlags::NOFOLLOW \| OFlags::NONBLOCK/ | OFlags::NONBLOCK/' --test promises p12
 mutant world-readable src/storage/disk.rs 's/Mode::RUSR \| Mode::WUSR\)/Mode::RUSR | Mode::WUSR | Mode::RGRP)/' --test promises p12
-mutant stale-manifest-trusted src/log/recover.rs 's/filter\(\|id\| \*id >= manifest.next_id\)/filter(|_| false)/' --test damage
+mutant stale-manifest-trusted src/walk.rs 's/filter\(\|id\| \*id >= manifest.next_id\)/filter(|_| false)/' --test damage
 mutant size-not-checked src/segment/file.rs 's/status.len != identity.size/false/' --test damage
 
 # On the simulated disk: what only a power cut, a failing call or damage at the right moment shows.
@@ -83,7 +83,7 @@ mutant checkpoint-frees-before-the-manifest src/log/retain.rs 's/let first_kept 
 mutant clean-end-left-in-the-manifest src/log/recover.rs 's/ \|\| old.clean_end.is_some\(\)//' $sim power_cut
 mutant cut-not-synced src/log/retain.rs 's/for segment in kept \{/for segment in kept.take(0) {/' $sim power_cut
 mutant window-used-twice src/log/recover.rs 's/next_base: manifest.next_base,/next_base: manifest.segments.last().map_or(0, |e| if e.end > 0 { (e.end + 4095) \& !4095 } else { manifest.next_base }),/' $sim power_cut
-mutant spoiled-segment-used src/log/append.rs 's/ && !tail.spoiled//' $sim
+mutant spoiled-segment-used src/log/append.rs 's/ && !tail.spoiled//' $sim found
 mutant spoiled-segment-closed src/log/close.rs 's/if self.tail.lock\(\).spoiled/if false/' $sim found
 mutant group-found-though-it-failed src/segment/writer.rs 's/if at \/ DATA_START != last \/ DATA_START/if false/' $sim found
 mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\(\) \|\| change.clean_end.is_some\(\)/true/' --test real_fs reserve

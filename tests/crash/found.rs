@@ -123,6 +123,28 @@ fn p2_leftovers_of_a_failed_append_stay_dead_after_a_close() {
     }
 }
 
+/// Nor behind what is appended next: that goes into another segment.
+#[test]
+fn p2_leftovers_of_a_failed_append_stay_dead_behind_the_next() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let log = open(&disk, WriteMethod::Pwrite, 1);
+        // As above; what is appended next, its mark before it, would end where that second frame begins.
+        log.append_durable(&[0; 392]).unwrap();
+        disk.order(Fault::new(Call::Write, 1, 28));
+        let batch: [&[u8]; 2] = [&[1; 4608 - 4496 - 24 - 8], &[2; 8192 - 4608 - 8]];
+        assert!(log.append_batch(&batch).unwrap_err().is_full());
+        disk.mend();
+        log.append(&[4; 4608 - 4496 - 24 - 8]).unwrap();
+        drop(log);
+        for draw in 0..200 {
+            let log = open(&disk.crash(draw), WriteMethod::Pwrite, 1);
+            let found: Vec<_> = log.replay().map(|r| r.unwrap().payload()[0]).collect();
+            assert!([&[0][..], &[0, 4]].contains(&&found[..]), "{found:?}");
+        }
+    }
+}
+
 /// A new segment whose name could not be made durable for want of space stands in no one's way.
 #[test]
 fn p7_a_full_disk_at_any_step_of_a_new_segment_is_no_poison() {
