@@ -156,7 +156,8 @@ fn p5_an_old_manifest_is_refused_while_segments_hold_more() {
     // The watermark knows it, and without one the segments do.
     for watermark in [true, false] {
         if !watermark {
-            std::fs::remove_file(dir.path().join("WATERMARK")).unwrap();
+            // Not on every file system is there one.
+            drop(std::fs::remove_file(dir.path().join("WATERMARK")));
         }
         let before = read_dir(dir.path());
         assert!(log_records(dir.path()).unwrap_err().is_corrupt());

@@ -111,6 +111,17 @@ interleaved checkpoint-after-a-close src/log/retain.rs '/Again: a close may/,/he
 interleaved cut-after-a-close src/log/retain.rs '/fn truncate_after/,/cut_position/ { /upkeep.lock/,/health.check/ s/self.health.check\(\)\?;// }; /fn cut_at/,/^    }/ s/self.health.check\(\)\?;//' close
 interleaved append-beside-a-close src/log/close.rs 's/let _tail = self.tail.lock\(\);//' close
 interleaved end-before-the-bytes src/log/append.rs '/fn publish/,/^    }/ s/if let Err\(error\) = tail.writer.publish/self.end.store(tail.writer.lsn(), Ordering::Release); &/' readers
-interleaved batch-in-parts src/log/append.rs 's/Lsn::new\(tail.writer.put\(kind, payload.as_ref\(\)\)\)/let lsn = tail.writer.put(kind, payload.as_ref()); drop(self.publish(\&mut tail)); Lsn::new(lsn)/' readers
+interleaved batch-in-parts src/log/append.rs 's/lsns.push\(Lsn::new\(tail.writer.put\(kind, payload\)\)\);/&; drop(self.publish(\&mut tail));/' readers
 interleaved full-is-the-end src/log/engine.rs 's/if matches!\(error, Error::Full \{ .. \}\)/if false/' p7
+mutant batch-asked-under-the-lock src/log/append.rs '/fn append_batch/,/^    }/ { s/let payloads: Vec<.*$//; s/for payload in &payloads/for payload in payloads/; s/check_size\(payload\)/check_size(payload.as_ref())/; s/frame_len\(payload.len\(\)\)/frame_len(payload.as_ref().len())/; s/put\(kind, payload\)/put(kind, payload.as_ref())/; s/payload.len\(\) as u64/payload.as_ref().len() as u64/ }' --test found p3
+mutant head-beyond-durable src/log/retain.rs 's/self.raise_durable\(first_kept \+ DATA_START\);//' --test found positions
+mutant held-forgotten src/log/retain.rs 's/self.signal.wake\(\); \/\/ it looks.*$//' --test found p10
+mutant holes-stored-into src/segment/file.rs 's/if stores && !allocated/if false/' --test found holes
+mutant lock-left-to-a-child src/storage/disk.rs 's/fs::flock\(&self.directory, FlockOperation::Unlock\).unwrap_or_default\(\);//' --lib the_lock
+mutant cached-manifest-trusted src/log/recover.rs 's/^    disk.sync\(\).map_err.*$//' $sim only_the_cache
+mutant reserve-not-refilled src/log/upkeep.rs '/What a checkpoint took/,/unless_full/ s/manifest::fill_reserve.*$//' $sim one_checkpoint
+mutant segment-left-behind src/log/recover.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{/if false {/' $sim leaves_no_segment
+interleaved read-behind-a-close src/log/read.rs '/Behind a close the file/,/^        }/ s/self.health.is_closed\(\)/false/' p10_a_read
+interleaved leader-behind-a-close src/log/close.rs 's/self.while_leading\(\|\| Ok\(None\)\)\?;//' a_close_beside_a_failure
+interleaved durable-goes-back src/log/commit.rs 's/self.durable.fetch_max\(to, Ordering::AcqRel\);/self.durable.store(to, Ordering::Release);/' p10_checkpoints
 exit $survived

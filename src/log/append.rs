@@ -30,24 +30,27 @@ impl Engine {
             self.health.check()?;
             return Ok(Vec::new());
         };
+        // The caller's code, asked once and not under the lock: a panic of it there would leave half a batch, and
+        // a longer second answer would not fit.
+        let payloads: Vec<&[u8]> = payloads.iter().map(AsRef::as_ref).collect();
+        let mut lsns = Vec::with_capacity(payloads.len());
         let mut need = 0;
-        for payload in payloads {
-            self.check_size(payload.as_ref())?;
-            need += frame_len(payload.as_ref().len());
+        for payload in &payloads {
+            self.check_size(payload)?;
+            need += frame_len(payload.len());
         }
         let max = segment_capacity(self.files.options.segment_size) - MARK_LEN;
         if need > max {
             return Err(Error::BatchTooLarge { len: need, max });
         }
         let mut tail = self.tail_with_room(need)?;
-        let put = |(i, payload): (usize, &P)| {
+        for (i, payload) in payloads.iter().enumerate() {
             let kind = if i == last { Kind::Record } else { Kind::Part };
-            Lsn::new(tail.writer.put(kind, payload.as_ref()))
-        };
-        let lsns = payloads.iter().enumerate().map(put).collect();
+            lsns.push(Lsn::new(tail.writer.put(kind, payload)));
+        }
         self.publish(&mut tail)?;
         tail.appends += payloads.len() as u64;
-        tail.bytes += payloads.iter().map(|payload| payload.as_ref().len() as u64).sum::<u64>();
+        tail.bytes += payloads.iter().map(|payload| payload.len() as u64).sum::<u64>();
         Ok(lsns)
     }
 

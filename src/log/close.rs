@@ -16,6 +16,9 @@ impl Engine {
         stop_worker();
         // Whoever is changing files now finishes first; who comes later finds the log closed.
         let mut upkeep = self.upkeep.lock();
+        // Nor may one who syncs still be under way, as one may be when another failure ended the log: it would store
+        // into the watermark, which is the next instance's then.
+        self.while_leading(|| Ok(None))?;
         if let Some(cause) = self.health.failed() {
             return Err(Error::Poisoned { cause });
         }

@@ -189,7 +189,7 @@ impl Engine {
             if let Some(watermark) = &mut state.watermark {
                 watermark.note(end);
             }
-            self.durable.store(end, Ordering::Release);
+            self.raise_durable(end);
             state.last_group = group;
             state.syncs += 1;
             state.records += records.saturating_sub(state.records_before);
@@ -198,6 +198,11 @@ impl Engine {
         state.led = false;
         drop(state);
         self.group.synced.notify_all();
+    }
+
+    /// Never back: a checkpoint of everything may have moved it past the end that a sync began with.
+    pub(crate) fn raise_durable(&self, to: u64) {
+        self.durable.fetch_max(to, Ordering::AcqRel);
     }
 
     /// Keeps everyone from syncing while `cut` cuts the log back. `cut` gives the new durable end, or none
@@ -213,7 +218,7 @@ impl Engine {
         if let Ok(Some(end)) = end {
             // Before `durable` moves past what was cut: whoever waits for that must see the cut.
             self.group.cuts.fetch_add(1, Ordering::AcqRel);
-            self.durable.store(end, Ordering::Release);
+            self.raise_durable(end);
         }
         self.stop_leading(None);
         Ok(end?.is_some())

@@ -34,7 +34,7 @@ pub(crate) struct Engine {
     pub(crate) signal: Signal,
     /// Everything below has been appended and can be read.
     pub(crate) end: AtomicU64,
-    /// Everything below survives a power cut. Moved by the leader of the group alone.
+    /// Everything below survives a power cut, or is not needed. Moved by `raise_durable`.
     pub(crate) durable: AtomicU64,
     /// Nothing below is needed. Moved under `upkeep`.
     pub(crate) checkpoint: AtomicU64,

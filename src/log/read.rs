@@ -167,7 +167,13 @@ impl Standing {
 impl Engine {
     /// Opens the segment, or says where the log begins now that it is gone.
     fn pin(&self, slot: &Slot) -> Result<Arc<Segment>> {
-        slot.pin(&self.files).map_err(|error| match error {
+        let pinned = slot.pin(&self.files);
+        // Behind a close the file may be the next instance's, recycled already: one that it was to leave alone had
+        // to be mapped before.
+        if self.health.is_closed() {
+            return Err(Error::Closed);
+        }
+        pinned.map_err(|error| match error {
             Error::Gone { lsn, .. } => Error::Gone { lsn, head: Lsn::new(self.catalog.head()) },
             other => other,
         })

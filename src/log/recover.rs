@@ -98,6 +98,9 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
     if !disk.try_lock().map_err(|e| Error::io("flock", path, e))? {
         return Err(Error::Locked { dir: path.to_owned() });
     }
+    // Killed between the rename of a manifest and the sync that makes it durable, the last instance left one that
+    // only the cache has. What is done because of it, files removed first of all, must not outlive it.
+    disk.sync().map_err(|e| Error::io("fsync", path, e))?;
     let names = disk.names().map_err(|e| Error::io("readdir", path, e))?;
     let manifest = match manifest::load(&*disk)? {
         Some(manifest) => manifest,
@@ -273,7 +276,13 @@ fn take_over(
             manifest.segments.push(files::entry(&identity, State::Active, 0));
             // Everything below the new window is durable: all that is reported was read from the disk.
             manifest.durable = identity.base + DATA_START;
-            manifest::store(directory, &manifest, true)?;
+            if let Err(error) = manifest::store(directory, &manifest, true) {
+                if matches!(error, Error::Full { .. }) {
+                    // Nothing names it, and it would keep the disk full.
+                    manifest::remove_if_there(directory, &file_name(identity.id))?;
+                }
+                return Err(error);
+            }
             stock.generation = manifest.generation;
             (writer, VecDeque::new())
         }

@@ -5,6 +5,7 @@ use super::engine::{Engine, Upkeep};
 use super::upkeep::Change;
 use crate::Lsn;
 use crate::error::{Error, Result};
+use crate::format::DATA_START;
 use crate::format::frame::Kind;
 use crate::log::Reclaimed;
 use crate::sync::atomic::Ordering;
@@ -28,6 +29,8 @@ impl Engine {
         let change = Change { checkpoint: Some(lsn.get()), ..Change::default() };
         let first_kept = self.write_manifest(&mut upkeep, &change)?;
         self.checkpoint.store(lsn.get(), Ordering::Release);
+        // Before the head moves there: `head <= durable`, also where all records go and the log begins in a new segment.
+        self.raise_durable(first_kept + DATA_START);
         // Exactly what the manifest leaves out: an append may have ended a segment since.
         let gone = self.catalog.retire(|slot| slot.identity().base < first_kept);
         // No one needs their last frames on the disk any more.
@@ -36,6 +39,9 @@ impl Engine {
         upkeep.retired.extend(gone);
         // The checkpoint stands, whatever becomes of the files: those that cannot go now are tried again.
         let (segments, bytes) = self.release_retired(&mut upkeep).0;
+        if !upkeep.retired.is_empty() {
+            self.signal.wake(); // it looks again until their readers let go
+        }
         Ok(Reclaimed { segments, bytes })
     }
 

@@ -69,6 +69,9 @@ impl Engine {
 
     /// Makes a segment ready and names it in a durable manifest: only then may it be appended to.
     pub(super) fn provide(&self, upkeep: &mut Upkeep) -> Result<()> {
+        // What a checkpoint took of a full disk comes first: else the segment would take it, and the next
+        // checkpoint fail.
+        manifest::fill_reserve(&*self.files.directory).map_err(|e| self.health.unless_full(e))?;
         let made = self.files.make_segment(&mut upkeep.stock);
         let made = made.map_err(|e| self.health.unless_full(e))?;
         let identity = *made.segment().identity();

@@ -7,7 +7,7 @@ use super::engine::Engine;
 use crate::error::{Error, Result};
 use crate::options::SyncPolicy;
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Instant, Mutex};
 
 /// How often segments that readers hold are looked at again.
 const RETIRED_EVERY: Duration = Duration::from_millis(50);
@@ -36,8 +36,8 @@ impl Signal {
         self.changed.notify_one();
     }
 
-    /// Waits for work, or for `at_most`. False: stop.
-    fn wait(&self, at_most: Option<Duration>) -> bool {
+    /// Waits for work, or for `at_most`.
+    fn wait(&self, at_most: Option<Duration>) -> Woken {
         let mut flags = self.flags.lock();
         while !flags.work && !flags.stop {
             match at_most {
@@ -49,9 +49,20 @@ impl Signal {
                 }
             }
         }
-        flags.work = false;
-        !flags.stop
+        let work = std::mem::take(&mut flags.work);
+        match (flags.stop, work) {
+            (true, _) => Woken::ToStop,
+            (false, true) => Woken::ForWork,
+            (false, false) => Woken::ByTime,
+        }
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    ToStop,
+    ForWork,
+    ByTime,
 }
 
 /// The thread; joined on close and on drop.
@@ -80,19 +91,28 @@ impl Worker {
 }
 
 fn run(engine: &Engine) {
+    let policy = engine.files.options.sync_policy;
+    let mut last_sync = Instant::now();
     loop {
-        let policy = engine.files.options.sync_policy;
-        let at_most = match policy {
-            SyncPolicy::Interval(every) => Some(every),
-            _ if engine.has_retired() => Some(RETIRED_EVERY),
-            _ => None,
+        // Two clocks: neither may put off the other.
+        let sync = match policy {
+            SyncPolicy::Interval(every) => Some(every.saturating_sub(last_sync.elapsed())),
+            SyncPolicy::OnCommit | SyncPolicy::Bytes(_) => None,
         };
-        if !engine.signal.wait(at_most) {
+        let retired = engine.has_retired().then_some(RETIRED_EVERY);
+        let woken = engine.signal.wait(sync.into_iter().chain(retired).min());
+        let sync_due = match policy {
+            SyncPolicy::OnCommit => false,
+            SyncPolicy::Bytes(_) => woken == Woken::ForWork,
+            SyncPolicy::Interval(every) => last_sync.elapsed() >= every,
+        };
+        if woken == Woken::ToStop {
             return;
         }
         // Errors are not lost here: a failed sync has poisoned the log, and a full disk is met
         // again by the append that needs the space.
-        if policy != SyncPolicy::OnCommit {
+        if sync_due {
+            last_sync = Instant::now();
             drop(engine.commit());
         }
         drop(engine.step());

@@ -129,6 +129,12 @@ impl Segment {
         end: u64,
     ) -> Result<(Arc<Segment>, Writer)> {
         let (path, file) = open_checked(directory, &identity, access)?;
+        let allocated = file.status().map_err(|e| Error::io("fstat", &path, e))?.allocated;
+        if stores && !allocated {
+            // Restored by a tool that leaves out zeros: a store into a hole needs space, and is a signal without.
+            file.allocate(identity.size).map_err(|e| Error::io("fallocate", &path, e))?;
+            file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
+        }
         Segment::map(path, file, identity, stores, end)
     }
 

@@ -34,6 +34,14 @@ impl Disk {
     }
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Explicitly, also where an open failed: a child that is just being forked holds a copy of the descriptor,
+        // and with it the lock. Without a lock it changes nothing.
+        fs::flock(&self.directory, FlockOperation::Unlock).unwrap_or_default();
+    }
+}
+
 impl Directory for Disk {
     fn path(&self) -> &Path {
         &self.path
@@ -133,5 +141,24 @@ impl Directory for Disk {
         // Up to 256 bytes come whole and uninterrupted (getrandom(2)).
         let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
         if got == bytes.len() { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_goes_with_its_holder_though_a_child_has_a_copy_of_the_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path()).unwrap();
+        assert!(disk.try_lock().unwrap());
+        let childs = rustix::io::dup(&disk.directory).unwrap();
+        let other = Disk::open(dir.path()).unwrap();
+        assert!(!other.try_lock().unwrap());
+        drop(disk);
+        assert!(other.try_lock().unwrap());
+        drop(childs);
+        assert!(!Disk::open(dir.path()).unwrap().try_lock().unwrap());
     }
 }

@@ -1,10 +1,10 @@
 //! Close beside everything else: nothing is written afterwards, and nothing is lost.
 
-use duralog::sim::{Call, SimDisk};
+use duralog::sim::{Call, Fault, SimDisk};
 use duralog::{Error, Lsn, Tail};
 use shuttle::thread;
 
-use super::bench::{Bench, Diary, Found, HALF, Hand, draw, found};
+use super::bench::{Bench, Diary, Found, HALF, Hand, WHOLE, draw, found, join};
 
 /// Calls that change the disk.
 fn writes(disk: &SimDisk) -> Vec<u64> {
@@ -126,5 +126,67 @@ fn a_close_beside_a_cut_writes_nothing_afterwards() {
                 all_but(&diary, &found, |lsn| lsn > lsns[1] && kept.is_none_or(|k| lsn < k));
             },
         );
+    });
+}
+
+/// A read that is late finds the files in the hands of the next instance, which recycles them.
+#[test]
+fn p10_a_read_beside_a_close_gives_what_was_appended_or_nothing() {
+    super::explore(|| {
+        let bench = Bench::new();
+        let log = bench.open();
+        let mut hand = bench.hand(&log, 1);
+        for _ in 0..3 {
+            hand.append_durable(WHOLE);
+        }
+        let (lsn, payload) = hand.diary.told[0].clone();
+        let reading = {
+            let log = log.clone();
+            thread::spawn(move || {
+                let record = unless_closed(log.read(lsn));
+                for _ in 0..4 {
+                    thread::yield_now();
+                    assert!(record.iter().all(|record| record.payload() == payload));
+                }
+                record
+            })
+        };
+        drop(hand);
+        log.close().unwrap();
+        let next = bench.open();
+        next.append_durable(&[9; WHOLE]).unwrap();
+        next.checkpoint(next.durable()).unwrap();
+        for _ in 0..2 {
+            next.append_durable(&[9; WHOLE]).unwrap();
+        }
+        let record = reading.join().unwrap();
+        assert!(record.iter().all(|record| record.lsn() == lsn));
+    });
+}
+
+/// A log that failed is closed while someone still syncs: what that one does afterwards is nothing to see.
+#[test]
+fn a_close_beside_a_failure_stores_nothing_afterwards() {
+    super::explore(|| {
+        let bench = Bench::new();
+        let log = bench.open();
+        let committing: Vec<_> = (1..3)
+            .map(|number| {
+                let mut hand = bench.hand(&log, number);
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        if hand.try_append(HALF).is_ok() {
+                            drop(hand.log.commit());
+                        }
+                    }
+                })
+            })
+            .collect();
+        bench.disk.order(Fault::new(Call::Rename, 1 + draw(3), 5));
+        drop(log.close());
+        let (calls, files) = (writes(&bench.disk), bytes(&bench.disk));
+        join(committing);
+        assert_eq!(calls, writes(&bench.disk), "written after a close");
+        assert!(files == bytes(&bench.disk), "stored after a close");
     });
 }

@@ -1,7 +1,7 @@
 //! Checkpoints beside appends, readers and each other (P10).
 
 use duralog::sim::{Call, Fault};
-use duralog::{Error, Lsn, Record, WriteMethod};
+use duralog::{Error, Log, Lsn, Record, WriteMethod};
 use shuttle::thread;
 
 use super::bench::{Bench, Diary, Found, HALF, WHOLE, draw, found, join};
@@ -73,15 +73,19 @@ fn p10_checkpoints_beside_each_other_and_an_append_that_rolls() {
             thread::spawn(move || {
                 // Of what is there, or of all that is durable by now.
                 let lsn = if draw(2) == 0 { lsn } else { hand.log.durable() };
-                hand.unless_off(hand.log.checkpoint(lsn)).map_or((lsn, false), |_| (lsn, true))
+                let checkpointed = hand.unless_off(hand.log.checkpoint(lsn));
+                in_order(&hand.log);
+                checkpointed.map_or((lsn, false), |_| (lsn, true))
             })
         });
         let checkpoints: Vec<_> = checkpoints.collect();
         let mut hand = bench.hand(&log, 2);
         for _ in 0..2 {
             hand.append(HALF);
+            in_order(&log);
         }
         hand.commit();
+        in_order(&log);
         let checkpoints = join(checkpoints);
         let mut diary = Diary::of([first.diary, hand.diary]);
         if bench.is_safe() {
@@ -96,6 +100,12 @@ fn p10_checkpoints_beside_each_other_and_an_append_that_rolls() {
             check_from(&mut diary, &found, checkpoint);
         });
     });
+}
+
+/// Each only grows, so that the order in which they are looked at makes the comparison one of a moment.
+fn in_order(log: &Log) {
+    let (head, durable) = (log.head(), log.durable());
+    assert!(head <= durable && durable <= log.end(), "{head} {durable} {}", log.end());
 }
 
 /// Nothing from the checkpoint on is missing; before it, whole segments may be.
