@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Far more than any task takes: only a hang meets it.
-const LONG: Duration = Duration::from_secs(50);
+const LONG: Duration = Duration::from_secs(300);
 const TASK: &str = "DURALOG_REAL_FS_TASK";
 
 /// What a child is to do, and where.

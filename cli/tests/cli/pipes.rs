@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::common::{Appender, TestLog, text};
+use crate::common::{Appender, PATIENCE, TestLog, text};
 
 #[test]
 fn p1_slow_input_is_acknowledged_before_more_comes() {
@@ -32,7 +32,7 @@ fn p4_what_was_appended_survives_a_kill_without_a_commit() {
     let mut child = log.command("append", &["--sync", "end"]).spawn().unwrap();
     child.stdin.as_mut().unwrap().write_all(b"one\ntwo\n").unwrap();
     // Nothing was asked to be printed: the log itself shows when they have arrived.
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while log.run("replay", &[], "").stdout != b"one\ntwo\n" {
         assert!(Instant::now() < deadline, "records that were appended can be read");
     }
