@@ -105,3 +105,25 @@ fn files_can_be_read_in_one_sitting_and_nothing_is_left_undone() {
         }
     }
 }
+
+/// The table of mutations in README.md names those of `mutants.sh`, each once, and how many they are.
+#[test]
+fn the_list_of_mutations_is_that_of_the_script() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let script = std::fs::read_to_string(tests.join("mutants.sh")).unwrap();
+    let names = script.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let is_call = words.next().is_some_and(|word| ["mutant", "interleaved"].contains(&word));
+        words.next().filter(|_| is_call)
+    });
+    let mut names: Vec<&str> = names.collect();
+    let page = std::fs::read_to_string(tests.join("README.md")).unwrap();
+    let (text, table) = page.split_once("| noticed by | what is broken |").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit_once("| "));
+    let mut listed: Vec<&str> = rows.flat_map(|(_, names)| names.split(", ")).collect();
+    names.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(names, listed);
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a name twice");
+    assert!(text.contains(&format!("\n{} of them, by the test", names.len())), "{}", names.len());
+}
