@@ -8,7 +8,7 @@ use std::sync::Arc;
 use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 
-use super::inode::PAGE;
+use super::pages::PAGE;
 use super::world::{Turn, World};
 use super::{Call, SimDisk};
 use crate::storage::{Access, Directory, File, Region, Status, Writer};
@@ -164,8 +164,9 @@ impl Drop for SimFile {
         }
         if let Ok(inode) = world.inode(self.inode) {
             inode.handles -= 1;
-            inode.mappings -= mapped;
-            inode.stored_to &= inode.mappings > 0;
+            if mapped > 0 {
+                inode.unmap(mapped);
+            }
         }
         world.forget_unused();
     }
@@ -253,7 +254,10 @@ impl File for SimFile {
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        call(&self.world, Call::DropCache, |world| world.inode(self.inode)?.drop_cache())
+        call(&self.world, Call::DropCache, |world| {
+            world.inode(self.inode)?.drop_cache();
+            Ok(())
+        })
     }
 
     fn no_readahead(&self) -> io::Result<()> {
@@ -275,13 +279,12 @@ impl File for SimFile {
             }
             let mut options = MmapOptions::new();
             options.len(len);
+            let memory = inode.map(writable)?;
             let map: MmapRaw = if writable {
-                options.map_raw(&inode.cache)?
+                options.map_raw(memory)?
             } else {
-                options.map_raw_read_only(&inode.cache)?
+                options.map_raw_read_only(memory)?
             };
-            inode.mappings += 1;
-            inode.stored_to |= writable;
             let writer = Region::share(map, writable, published);
             self.maps.lock().push(Arc::downgrade(writer.region()));
             Ok(writer)

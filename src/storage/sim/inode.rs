@@ -5,74 +5,79 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::{pread, pwrite};
 
 use super::choice::Choose;
+use super::pages::{PAGE, Page, Pages, whole};
 
-/// The kernel writes back whole pages; a page reaches the disk sector by sector.
-pub(super) const PAGE: usize = 4096;
 pub(super) const SECTOR: usize = 512;
+const SECTORS: usize = PAGE / SECTOR;
 
-/// The bytes of a sector or a page.
-fn place(index: usize, unit: usize) -> Range<usize> {
-    index * unit..(index + 1) * unit
+/// The bytes of a sector within its page.
+fn in_page(sector: usize) -> Range<usize> {
+    let start = sector % SECTORS * SECTOR;
+    start..start + SECTOR
 }
 
 #[derive(Debug)]
 pub(super) struct Inode {
-    /// The page cache: real memory, so that real mappings and real reads of it agree.
-    pub(super) cache: OwnedFd,
-    /// The cache when its pages were last clean: what differs from it is dirty.
-    clean: Vec<u8>,
+    /// The page cache of a file that someone maps: real memory, so that real mappings of it and reads agree.
+    memory: Option<OwnedFd>,
+    /// The page cache as it was seen last; of a file that no one maps, as it is. What is not dirty is as it
+    /// was when it was last clean.
+    cache: Pages,
     /// What is on the disk, whatever happens.
-    disk: Vec<u8>,
+    disk: Pages,
     /// The durable length, then each one since.
     lens: Vec<usize>,
-    /// Of each sector of a dirty page, each content since it was durable, oldest first.
-    versions: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// Of each sector of a dirty page, the page with each content since it was durable, oldest first.
+    versions: BTreeMap<usize, Vec<Page>>,
     dirty: BTreeSet<usize>,
     /// Pages with a block; and which of them have it after a power cut.
-    allocated: BTreeSet<usize>,
-    allocated_on_disk: BTreeSet<usize>,
+    allocated: Arc<BTreeSet<usize>>,
+    allocated_on_disk: Arc<BTreeSet<usize>>,
     /// Open handles: a file without a name lives as long as it has one.
     pub(super) handles: usize,
-    pub(super) mappings: usize,
+    mappings: usize,
     /// Someone may store through a mapping: it has to be looked at.
-    pub(super) stored_to: bool,
+    stored_to: bool,
+    /// Where the memory is read to.
+    now: Vec<u8>,
 }
 
 impl Inode {
     /// A new file: empty, on the disk too.
-    pub(super) fn new() -> io::Result<Inode> {
-        Inode::with(&[], BTreeSet::new())
+    pub(super) fn new() -> Inode {
+        Inode::with(Pages::of(&[]), 0, Arc::default())
     }
 
     /// A file that is all on the disk.
-    pub(super) fn with(bytes: &[u8], allocated: BTreeSet<usize>) -> io::Result<Inode> {
-        let cache = memfd_create("duralog-sim", MemfdFlags::CLOEXEC)?;
-        let mut padded = bytes.to_vec();
-        padded.resize(bytes.len().next_multiple_of(PAGE), 0);
-        ftruncate(&cache, bytes.len() as u64)?;
-        write_all(&cache, bytes, 0)?;
-        Ok(Inode {
-            cache,
-            clean: padded.clone(),
-            disk: padded,
-            lens: vec![bytes.len()],
+    fn with(pages: Pages, len: usize, allocated: Arc<BTreeSet<usize>>) -> Inode {
+        Inode {
+            memory: None,
+            cache: pages.clone(),
+            disk: pages,
+            lens: vec![len],
             versions: BTreeMap::new(),
             dirty: BTreeSet::new(),
-            allocated: allocated.clone(),
+            allocated: Arc::clone(&allocated),
             allocated_on_disk: allocated,
             handles: 0,
             mappings: 0,
             stored_to: false,
-        })
+            now: Vec::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         self.lens.last().copied().unwrap_or(0)
+    }
+
+    fn pages(&self) -> usize {
+        self.len().div_ceil(PAGE)
     }
 
     pub(super) fn pages_allocated(&self) -> usize {
@@ -80,7 +85,7 @@ impl Inode {
     }
 
     pub(super) fn is_allocated(&self) -> bool {
-        (0..self.len().div_ceil(PAGE)).all(|page| self.allocated.contains(&page))
+        (0..self.pages()).all(|page| self.allocated.contains(&page))
     }
 
     /// How many more pages a write or an allocation of `range` needs.
@@ -88,104 +93,161 @@ impl Inode {
         pages_of(range).filter(|page| !self.allocated.contains(page)).count()
     }
 
+    fn has_blocks(&mut self, range: &Range<usize>) {
+        if self.pages_missing(range) > 0 {
+            Arc::make_mut(&mut self.allocated).extend(pages_of(range));
+        }
+    }
+
     fn grow(&mut self, len: usize) -> io::Result<()> {
         if len > self.len() {
-            ftruncate(&self.cache, len as u64)?;
+            if let Some(memory) = &self.memory {
+                ftruncate(memory, len as u64)?;
+            }
             self.lens.push(len);
-            self.clean.resize(len.next_multiple_of(PAGE), 0);
-            self.disk.resize(len.next_multiple_of(PAGE), 0);
+            self.cache.resize(len.div_ceil(PAGE));
+            self.disk.resize(len.div_ceil(PAGE));
         }
         Ok(())
     }
 
     pub(super) fn allocate(&mut self, len: usize) -> io::Result<()> {
-        self.allocated.extend(pages_of(&(0..len)));
+        self.has_blocks(&(0..len));
         self.grow(len)
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], at: usize) -> io::Result<()> {
         let range = at..at + bytes.len();
         self.grow(range.end)?;
-        self.allocated.extend(pages_of(&range));
-        write_all(&self.cache, bytes, at)?;
-        self.look(pages_of(&range)).map(drop)
+        self.has_blocks(&range);
+        self.put(bytes, at)
+    }
+
+    /// Changes the cache, inside the file.
+    fn put(&mut self, bytes: &[u8], at: usize) -> io::Result<()> {
+        let range = at..at + bytes.len();
+        if let Some(memory) = &self.memory {
+            write_all(memory, bytes, at)?;
+            return self.look(pages_of(&range)).map(drop);
+        }
+        for page in pages_of(&range) {
+            let start = page * PAGE;
+            let (from, until) = (range.start.max(start), range.end.min(start + PAGE));
+            let new = &bytes[from - at..until - at];
+            if self.cache.get(page)[from - start..until - start] != *new {
+                let mut now = **self.cache.get(page);
+                now[from - start..until - start].copy_from_slice(new);
+                self.note(page, &now);
+            }
+        }
+        Ok(())
     }
 
     /// What a process sees.
     pub(super) fn read(&self, to: &mut [u8], at: usize) -> io::Result<usize> {
-        let mut read = 0;
-        while read < to.len() {
-            match pread(&self.cache, &mut to[read..], (at + read) as u64)? {
-                0 => break,
-                n => read += n,
-            }
+        let n = self.len().saturating_sub(at).min(to.len());
+        match &self.memory {
+            Some(memory) => read_all(memory, &mut to[..n], at)?,
+            None => self.cache.read(&mut to[..n], at),
         }
-        Ok(read)
+        Ok(n)
     }
 
     /// What a direct read sees: dirty pages are written back first, of the others the disk has the say.
     pub(super) fn read_direct(&mut self, to: &mut [u8], at: usize) -> io::Result<usize> {
         self.look_at_all()?;
-        let read = self.read(to, at)?;
-        for page in pages_of(&(at..at + read)).filter(|page| !self.dirty.contains(page)) {
-            let on_disk = place(page, PAGE);
-            let (from, until) = (on_disk.start.max(at), on_disk.end.min(at + read));
-            to[from - at..until - at].copy_from_slice(&self.disk[from..until]);
+        let n = self.len().saturating_sub(at).min(to.len());
+        for page in pages_of(&(at..at + n)) {
+            let (from, until) = ((page * PAGE).max(at), ((page + 1) * PAGE).min(at + n));
+            let has_the_say = if self.dirty.contains(&page) { &self.cache } else { &self.disk };
+            has_the_say.read(&mut to[from - at..until - at], from);
         }
-        Ok(read)
+        Ok(n)
     }
 
     /// The blocks go back; the bytes read as zero.
     pub(super) fn punch(&mut self, range: Range<usize>) -> io::Result<()> {
         let range = range.start..range.end.min(self.len());
-        write_all(&self.cache, &vec![0; range.len()], range.start)?;
-        self.look(pages_of(&range))?;
+        self.put(&vec![0; range.len()], range.start)?;
         for page in pages_of(&range) {
-            self.allocated.remove(&page);
+            Arc::make_mut(&mut self.allocated).remove(&page);
         }
         Ok(())
+    }
+
+    /// Memory to map, which is the cache from now on.
+    pub(super) fn map(&mut self, writable: bool) -> io::Result<&OwnedFd> {
+        let memory = match self.memory.take() {
+            Some(memory) => memory,
+            None => {
+                let memory = memfd_create("duralog-sim", MemfdFlags::CLOEXEC)?;
+                ftruncate(&memory, self.len() as u64)?;
+                for (page, bytes) in self.cache.filled() {
+                    let end = self.len().min((page + 1) * PAGE);
+                    write_all(&memory, &bytes[..end - page * PAGE], page * PAGE)?;
+                }
+                memory
+            }
+        };
+        self.mappings += 1;
+        self.stored_to |= writable;
+        Ok(self.memory.insert(memory))
+    }
+
+    /// So many mappings are gone; what was stored through them was seen.
+    pub(super) fn unmap(&mut self, mappings: usize) {
+        self.mappings -= mappings;
+        if self.mappings == 0 {
+            (self.memory, self.stored_to) = (None, false);
+        }
     }
 
     /// Takes note of what was stored since; the first page that was stored to without a block, where
     /// on a full disk a real store would have been a signal.
     pub(super) fn look_at_all(&mut self) -> io::Result<Option<usize>> {
-        if self.stored_to { self.look(0..self.len().div_ceil(PAGE)) } else { Ok(None) }
+        if self.stored_to { self.look(0..self.pages()) } else { Ok(None) }
     }
 
     fn look(&mut self, pages: Range<usize>) -> io::Result<Option<usize>> {
-        let mut in_a_hole = None;
-        let start = pages.start * PAGE;
-        let mut now = vec![0; pages.len() * PAGE];
-        self.read(&mut now, start)?;
-        for page in pages {
-            let here = place(page, PAGE);
-            let now = &now[here.start - start..here.end - start];
-            if now != &self.clean[here]
-                && self.dirty.insert(page)
+        let (mut in_a_hole, start) = (None, pages.start * PAGE);
+        let Some(memory) = &self.memory else { return Ok(None) };
+        let mut now = std::mem::take(&mut self.now);
+        now.resize(pages.len() * PAGE, 0);
+        let end = self.len().min(pages.end * PAGE) - start;
+        read_all(memory, &mut now[..end], start)?;
+        now[end..].fill(0);
+        for (page, now) in pages.zip(now.chunks_exact(PAGE)) {
+            if now != &self.cache.get(page)[..]
+                && self.note(page, now)
                 && !self.allocated.contains(&page)
             {
                 in_a_hole = in_a_hole.or(Some(page));
             }
-            if !self.dirty.contains(&page) {
-                continue;
-            }
-            for (i, now) in now.chunks(SECTOR).enumerate() {
-                let sector = page * (PAGE / SECTOR) + i;
-                let seen = self.versions.get(&sector).and_then(|versions| versions.last());
-                if seen.map_or(&self.disk[place(sector, SECTOR)], |seen| &seen[..]) != now {
-                    self.versions.entry(sector).or_default().push(now.to_vec());
-                }
+        }
+        self.now = now;
+        Ok(in_a_hole)
+    }
+
+    /// The page has changed; whether it was clean.
+    fn note(&mut self, page: usize, now: &[u8]) -> bool {
+        let now = whole(now);
+        for sector in page * SECTORS..(page + 1) * SECTORS {
+            let seen = self.versions.get(&sector).and_then(|versions| versions.last());
+            let seen = seen.unwrap_or(self.disk.get(page));
+            if seen[in_page(sector)] != now[in_page(sector)] {
+                self.versions.entry(sector).or_default().push(Arc::clone(&now));
             }
         }
-        Ok(in_a_hole)
+        self.cache.set(page, &now);
+        self.dirty.insert(page)
     }
 
     /// A sync that succeeds: the disk has all that was written before it.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.look_at_all()?;
-        self.clean_pages(|_| true)?;
+        self.clean_pages(|_| true);
         self.lens = vec![self.len()];
-        self.allocated_on_disk = self.allocated.clone();
+        self.allocated_on_disk = Arc::clone(&self.allocated);
         Ok(())
     }
 
@@ -193,71 +255,67 @@ impl Inode {
     /// as clean from now on, so that the next sync succeeds and writes nothing.
     pub(super) fn fail_sync(&mut self, choose: &mut dyn Choose) -> io::Result<()> {
         self.look_at_all()?;
-        self.clean_pages(|_| choose.choose(2) == 1)
+        self.clean_pages(|_| choose.choose(2) == 1);
+        Ok(())
     }
 
-    fn clean_pages(&mut self, mut reaches: impl FnMut(usize) -> bool) -> io::Result<()> {
+    fn clean_pages(&mut self, mut reaches: impl FnMut(usize) -> bool) {
         for page in std::mem::take(&mut self.dirty) {
-            let here = place(page, PAGE);
-            let mut now = vec![0; PAGE];
-            self.read(&mut now, here.start)?;
             if reaches(page) {
-                self.disk[here.clone()].copy_from_slice(&now);
+                self.disk.set(page, self.cache.get(page));
             }
-            self.clean[here].copy_from_slice(&now);
         }
         self.versions.clear();
-        Ok(())
     }
 
     /// Clean pages that no one maps are forgotten: the next look brings them from the disk.
-    pub(super) fn drop_cache(&mut self) -> io::Result<()> {
+    pub(super) fn drop_cache(&mut self) {
         if self.mappings > 0 {
-            return Ok(());
+            return;
         }
-        for page in 0..self.len().div_ceil(PAGE) {
-            let here = place(page, PAGE);
-            if !self.dirty.contains(&page) && self.clean[here.clone()] != self.disk[here.clone()] {
-                let end = here.end.min(self.len());
-                write_all(&self.cache, &self.disk[here.start..end], here.start)?;
-                let on_disk = self.disk[here.clone()].to_vec();
-                self.clean[here].copy_from_slice(&on_disk);
+        for page in (0..self.pages()).filter(|page| !self.dirty.contains(page)) {
+            if !self.cache.is_same(&self.disk, page) {
+                self.cache.set(page, self.disk.get(page));
             }
         }
-        Ok(())
     }
 
     /// What a power cut now may leave of it.
-    pub(super) fn after_power_cut(&self, choose: &mut dyn Choose) -> io::Result<Inode> {
+    pub(super) fn after_power_cut(&self, choose: &mut dyn Choose) -> Inode {
         let len = self.lens[choose.choose(self.lens.len())];
         let mut disk = self.disk.clone();
         for (sector, versions) in &self.versions {
-            let here = place(*sector, SECTOR);
+            let (page, here) = (sector / SECTORS, in_page(*sector));
             let kept = choose.choose(versions.len() + 1);
             if let Some(version) = kept.checked_sub(1).and_then(|kept| versions.get(kept)) {
                 // While it was stored to, a word was the one before or this one.
                 let mixture = choose.mix();
                 let before = kept.checked_sub(2).and_then(|before| versions.get(before));
-                let older = before.map_or_else(|| disk[here.clone()].to_vec(), Vec::clone);
-                for (word, (new, old)) in version.chunks(8).zip(older.chunks(8)).enumerate() {
-                    let taken = if mixture >> word & 1 == 1 { new } else { old };
-                    disk[here.start + word * 8..][..8].copy_from_slice(taken);
+                let to = &mut disk.own(page)[here.clone()];
+                if let Some(before) = before {
+                    to.copy_from_slice(&before[here.clone()]);
+                }
+                for (word, new) in version[here].chunks(8).enumerate() {
+                    if mixture >> word & 1 == 1 {
+                        to[word * 8..][..8].copy_from_slice(new);
+                    }
                 }
             }
         }
-        let allocated = if self.allocated != self.allocated_on_disk && choose.choose(2) == 1 {
-            self.allocated.clone()
-        } else {
-            self.allocated_on_disk.clone()
-        };
-        disk.truncate(len);
-        Inode::with(&disk, allocated)
+        let changed = self.allocated != self.allocated_on_disk;
+        let newer = changed && choose.choose(2) == 1;
+        let allocated = if newer { &self.allocated } else { &self.allocated_on_disk };
+        disk.resize(len.div_ceil(PAGE));
+        if len % PAGE > 0 && disk.get(len / PAGE)[len % PAGE..].iter().any(|byte| *byte != 0) {
+            disk.own(len / PAGE)[len % PAGE..].fill(0);
+        }
+        Inode::with(disk, len, Arc::clone(allocated))
     }
 
     /// The same file with another content, all of it on the disk.
-    pub(super) fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
-        *self = Inode::with(bytes, pages_of(&(0..bytes.len())).collect())?;
-        Ok(())
+    pub(super) fn replace(&mut self, bytes: &[u8]) {
+        let allocated = Arc::new(pages_of(&(0..bytes.len())).collect());
+        *self = Inode::with(Pages::of(bytes), bytes.len(), allocated);
     }
 }
 
@@ -269,6 +327,17 @@ fn write_all(to: &OwnedFd, bytes: &[u8], at: usize) -> io::Result<()> {
     let mut written = 0;
     while written < bytes.len() {
         written += pwrite(to, &bytes[written..], (at + written) as u64)?;
+    }
+    Ok(())
+}
+
+fn read_all(from: &OwnedFd, to: &mut [u8], at: usize) -> io::Result<()> {
+    let mut read = 0;
+    while read < to.len() {
+        match pread(from, &mut to[read..], (at + read) as u64)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => read += n,
+        }
     }
     Ok(())
 }

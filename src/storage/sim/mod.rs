@@ -9,6 +9,7 @@ mod choice;
 mod fault;
 mod handle;
 mod inode;
+mod pages;
 mod world;
 
 use std::io;
@@ -85,7 +86,7 @@ impl SimDisk {
     /// ```
     #[must_use]
     pub fn used(&self) -> u64 {
-        (self.world.lock().used() * inode::PAGE) as u64
+        (self.world.lock().used() * pages::PAGE) as u64
     }
 
     /// Whether a store into an allocated file never needs space; if not, a log writes by `pwrite` unless told
@@ -181,11 +182,7 @@ impl SimDisk {
     }
 
     /// One of the states that a power cut now, or when it was cut, may leave, chosen by `seed`: a disk of
-    /// its own. This one goes on.
-    ///
-    /// # Panics
-    ///
-    /// If the system has no more memory or descriptors.
+    /// its own, which shares what is the same. This one goes on.
     ///
     /// ```
     /// use duralog::sim::SimDisk;
@@ -198,10 +195,6 @@ impl SimDisk {
 
     /// Every state that a power cut now may leave, with whole sectors, to `each`; how many there were.
     /// Stops at `limit`: then there are more.
-    ///
-    /// # Panics
-    ///
-    /// As [`crash`](SimDisk::crash).
     ///
     /// ```
     /// use duralog::sim::SimDisk;
@@ -218,11 +211,10 @@ impl SimDisk {
         limit
     }
 
-    #[allow(clippy::expect_used, reason = "documented: a test without memory cannot go on")]
     fn crash_by(&self, choose: &mut dyn Choose, seed: u64) -> SimDisk {
         let mut world = self.world.lock();
         world.look();
-        let after = world.after_power_cut(choose, seed ^ 0x5EED).expect("memory for a crash state");
+        let after = world.after_power_cut(choose, seed ^ 0x5EED);
         SimDisk { world: Arc::new(Mutex::new(after)) }
     }
 
@@ -316,7 +308,7 @@ impl SimDisk {
             Ok(number) => number,
             Err(_) => world.create(name)?,
         };
-        world.inode(number)?.replace(bytes)?;
+        world.inode(number)?.replace(bytes);
         world.sync_names();
         Ok(())
     }

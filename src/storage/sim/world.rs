@@ -5,7 +5,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::choice::{Choose, Dice};
-use super::inode::{Inode, PAGE};
+use super::inode::Inode;
+use super::pages::PAGE;
 use super::{Call, Fault};
 
 /// A change of the directory that no sync has covered.
@@ -149,7 +150,7 @@ impl World {
         }
         self.need(1)?;
         let number = self.inodes.len();
-        self.inodes.push(Some(Inode::new()?));
+        self.inodes.push(Some(Inode::new()));
         self.names.insert(name.to_owned(), number);
         self.changes.push(NameChange::Set { name: name.to_owned(), inode: number });
         Ok(number)
@@ -215,7 +216,7 @@ impl World {
     }
 
     /// What the disk may hold after a power cut now.
-    pub(super) fn after_power_cut(&self, choose: &mut dyn Choose, seed: u64) -> io::Result<World> {
+    pub(super) fn after_power_cut(&self, choose: &mut dyn Choose, seed: u64) -> World {
         let mut names = self.durable_names.clone();
         for change in &self.changes {
             if choose.choose(2) == 0 {
@@ -238,9 +239,9 @@ impl World {
         for (name, number) in names {
             let Some(inode) = self.inodes.get(number).and_then(Option::as_ref) else { continue };
             world.names.insert(name, world.inodes.len());
-            world.inodes.push(Some(inode.after_power_cut(choose)?));
+            world.inodes.push(Some(inode.after_power_cut(choose)));
         }
         world.durable_names = world.names.clone();
-        Ok(world)
+        world
     }
 }
