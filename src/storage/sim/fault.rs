@@ -24,7 +24,7 @@ pub enum Call {
     Status,
     /// pread.
     Read,
-    /// pwrite. It fails half-way, between two pages.
+    /// pwrite. It fails half-way, between two pages: chance says which, or [`Fault::after_pages`].
     Write,
     /// fallocate.
     Allocate,
@@ -90,6 +90,7 @@ pub struct Fault {
     nth: u64,
     errno: i32,
     forever: bool,
+    pub(super) written: Option<u64>,
     /// Calls of this kind before the order.
     pub(super) from: u64,
 }
@@ -104,7 +105,7 @@ impl Fault {
     /// ```
     #[must_use]
     pub fn new(call: Call, nth: u64, errno: i32) -> Fault {
-        Fault { call, nth, errno, forever: false, from: 0 }
+        Fault { call, nth, errno, forever: false, written: None, from: 0 }
     }
 
     /// And each later one too.
@@ -117,6 +118,19 @@ impl Fault {
     #[must_use]
     pub fn forever(mut self) -> Fault {
         self.forever = true;
+        self
+    }
+
+    /// A write: so many of its pages are written before it fails, but never the last.
+    ///
+    /// ```
+    /// use duralog::sim::{Call, Fault};
+    /// let short = Fault::new(Call::Write, 3, 28).after_pages(1);
+    /// # drop(short);
+    /// ```
+    #[must_use]
+    pub fn after_pages(mut self, pages: u64) -> Fault {
+        self.written = Some(pages);
         self
     }
 

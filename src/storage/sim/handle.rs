@@ -172,6 +172,25 @@ impl Drop for SimFile {
     }
 }
 
+impl SimFile {
+    fn sync_range(&self, range: Range<usize>) -> io::Result<()> {
+        crate::sync::pause();
+        let mut world = self.world.lock();
+        let synced = match world.turn(Call::Sync) {
+            Turn::Go => world.inode(self.inode)?.sync_range(range),
+            Turn::Fail(error) if world.off => Err(error),
+            Turn::Fail(error) => {
+                let mut chance = super::choice::Chance::new(world.dice.roll());
+                world.inode(self.inode)?.fail_sync(&range, &mut chance)?;
+                Err(error)
+            }
+        };
+        drop(world);
+        crate::sync::pause();
+        synced
+    }
+}
+
 impl File for SimFile {
     fn status(&self) -> io::Result<Status> {
         call(&self.world, Call::Status, |world| {
@@ -206,8 +225,11 @@ impl File for SimFile {
             }
             Turn::Fail(error) => {
                 // It failed half-way, between two pages.
-                let pages = (at + from.len()).div_ceil(PAGE) - at / PAGE;
-                let done = usize::try_from(world.dice.roll() % pages.max(1) as u64).unwrap_or(0);
+                let pages = ((at + from.len()).div_ceil(PAGE) - at / PAGE).max(1);
+                let done = match world.written.take() {
+                    Some(written) => usize::try_from(written).unwrap_or(pages).min(pages - 1),
+                    None => usize::try_from(world.dice.roll() % pages as u64).unwrap_or(0),
+                };
                 let part = &from[..((at / PAGE + done) * PAGE).saturating_sub(at)];
                 let missing = world.inode(self.inode)?.pages_missing(&(at..at + part.len()));
                 if world.need(missing).is_ok() {
@@ -228,25 +250,12 @@ impl File for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        crate::sync::pause();
-        let mut world = self.world.lock();
-        let synced = match world.turn(Call::Sync) {
-            Turn::Go => world.inode(self.inode)?.sync(),
-            Turn::Fail(error) if world.off => Err(error),
-            Turn::Fail(error) => {
-                let mut chance = super::choice::Chance::new(world.dice.roll());
-                world.inode(self.inode)?.fail_sync(&mut chance)?;
-                Err(error)
-            }
-        };
-        drop(world);
-        crate::sync::pause();
-        synced
+        self.sync_range(0..usize::MAX)
     }
 
-    fn sync_mapped(&self, _region: &Region, _offset: u64, _len: u64) -> io::Result<()> {
-        // On Linux msync of a range ends in the file system's fsync of that range: more is allowed.
-        self.sync()
+    fn sync_mapped(&self, _region: &Region, offset: u64, len: u64) -> io::Result<()> {
+        // msync of a range ends in the file system's fsync of that range, and may leave the other pages as they are.
+        self.sync_range(bytes(offset)?..bytes(offset.saturating_add(len))?)
     }
 
     fn populate(&self, _region: &Region, _offset: u64, _len: u64) -> io::Result<()> {

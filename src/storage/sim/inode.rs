@@ -242,10 +242,11 @@ impl Inode {
         self.dirty.insert(page)
     }
 
-    /// A sync that succeeds: the disk has all that was written before it.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    /// A sync that succeeds: the disk has all that was written to these pages before it; length and blocks are
+    /// the whole file's.
+    pub(super) fn sync_range(&mut self, range: Range<usize>) -> io::Result<()> {
         self.look_at_all()?;
-        self.clean_pages(|_| true);
+        self.clean_pages(&range, |_| true);
         self.lens = vec![self.len()];
         self.allocated_on_disk = Arc::clone(&self.allocated);
         Ok(())
@@ -253,19 +254,30 @@ impl Inode {
 
     /// A sync that fails, as Linux has it: some pages reached the disk, some did not, and all of them count
     /// as clean from now on, so that the next sync succeeds and writes nothing.
-    pub(super) fn fail_sync(&mut self, choose: &mut dyn Choose) -> io::Result<()> {
+    pub(super) fn fail_sync(
+        &mut self,
+        range: &Range<usize>,
+        choose: &mut dyn Choose,
+    ) -> io::Result<()> {
         self.look_at_all()?;
-        self.clean_pages(|_| choose.choose(2) == 1);
+        self.clean_pages(range, |_| choose.choose(2) == 1);
         Ok(())
     }
 
-    fn clean_pages(&mut self, mut reaches: impl FnMut(usize) -> bool) {
+    fn clean_pages(&mut self, range: &Range<usize>, mut reaches: impl FnMut(usize) -> bool) {
+        let pages = pages_of(range);
         for page in std::mem::take(&mut self.dirty) {
+            if !pages.contains(&page) {
+                self.dirty.insert(page);
+                continue;
+            }
             if reaches(page) {
                 self.disk.set(page, self.cache.get(page));
             }
+            for sector in page * SECTORS..(page + 1) * SECTORS {
+                self.versions.remove(&sector);
+            }
         }
-        self.versions.clear();
     }
 
     /// Clean pages that no one maps are forgotten: the next look brings them from the disk.

@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) off: bool,
     faults: Vec<Fault>,
     pub(super) struck: u64,
+    /// How many pages the write that fails now is to write, if the test says so.
+    pub(super) written: Option<u64>,
     pub(super) capacity: Option<u64>,
     pub(super) stores_are_safe: bool,
     pub(super) background: bool,
@@ -69,6 +71,7 @@ impl World {
             off: false,
             faults: Vec::new(),
             struck: 0,
+            written: None,
             capacity: None,
             stores_are_safe: true,
             background: false,
@@ -96,6 +99,7 @@ impl World {
         match self.faults.iter().find(|fault| fault.strikes(call, count)) {
             Some(fault) => {
                 self.struck += 1;
+                self.written = fault.written;
                 Turn::Fail(fault.error())
             }
             None => Turn::Go,
