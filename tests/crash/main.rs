@@ -15,6 +15,7 @@
 
 mod bit_rot;
 mod enumerated;
+mod evidence;
 mod faults;
 mod found;
 mod history;
