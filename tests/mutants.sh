@@ -94,6 +94,18 @@ mutant another-segment-followed src/segment/verdict.rs 's/if next == Some\(named
 mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and\(\|head\| frame::is_valid\(head, body, here\)\)/head.is_some()/' $sim found
 mutant open-batch-replayed src/segment/scan.rs 's/self.open_batch.get_or_insert\(at\);//' $sim power_cut
 mutant full-disk-poisons src/log/engine.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{ error \}/if false { error }/' $sim found
+mutant marks-of-later-segments-not-looked-for src/walk.rs 's/skip\(index \+ 1\) \{/skip(index + 1).take(0) {/' $sim bit_rot
+mutant marks-looked-for-too-late src/walk.rs 's/highest_mark_beyond\(cut_of\(stop\)\)/highest_mark_beyond(cut_of(stop) + 512)/' $sim bit_rot
+mutant watermark-not-read src/manifest.rs 's/manifest.durable = manifest.durable.max\(durable\);//' $sim bit_rot
+mutant one-slot-read src/format/watermark.rs 's/filter_map\(read\)\.max\(\)/filter_map(read).next()/' $sim bit_rot
+mutant manifest-no-evidence src/walk.rs 's/let mut vouched_to = manifest.durable;/let mut vouched_to = 0;/' $sim bit_rot
+mutant evidence-off-by-a-frame src/walk.rs 's/vouched_to > cut\)/vouched_to > cut + 64)/' $sim bit_rot
+mutant damage-named-elsewhere src/segment/verdict.rs 's/^            at: cut,$/            at: 4096,/' $sim bit_rot
+mutant refused-yet-changed src/log/recover.rs 's/    let found = if manifest.clean_end/    drop(manifest::remove_if_there(\&*files.directory, manifest::RESERVE));\n    let found = if manifest.clean_end/' $sim bit_rot
+mutant msync-begins-too-late src/log/commit.rs 's/durable.saturating_sub\(active.base\(\)\)\.\./(durable + 4096).saturating_sub(active.base())../' $sim faults
+mutant msync-of-a-rolled-segment-too-short src/log/commit.rs 's/\.\.segment.identity\(\).size;/..segment.identity().size \/ 2;/' $sim faults
+mutant leftovers-in-the-way src/log/files.rs 's/if made.is_err\(\) \{/if false {/' $sim faults
+mutant step-after-the-end src/log/upkeep.rs '/pub\(crate\) fn step/,/First: on/ s/self.health.check\(\)\?;//' $sim faults
 interleaved no-one-is-woken src/log/commit.rs 's/^        self.group.synced.notify_all\(\);//' p1_
 interleaved woken-too-early src/log/commit.rs '/fn stop_leading/,/^    }/ { s/^        self.group.synced.notify_all\(\);//; s/let mut state = /self.group.synced.notify_all(); &/ }' p1_
 interleaved asleep-without-a-look src/log/commit.rs 's/if state.led && self.durable\(\) < need \{/if true {/' p1_
