@@ -133,9 +133,23 @@ impl Driver<'_> {
         payload
     }
 
-    /// Appends `count` records as one batch, or one by one; the last number and LSN.
-    fn append(&self, count: u64, batch: bool) -> Result<(u64, Lsn)> {
+    /// Appends `count` records as one batch, or one by one; the last number and LSN. None when an append has
+    /// failed before, in whichever thread: what it tried may be in the log, or there may be room for less, and
+    /// whoever came next would give its number to a second record. Only an open knows the next number then.
+    fn append(&self, count: u64, batch: bool) -> Result<Option<(u64, Lsn)>> {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        if self.failed.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let appended = self.append_next(&mut known, count, batch);
+        if appended.is_err() {
+            // While no one else can take the number.
+            self.failed.store(true, Ordering::Release);
+        }
+        appended.map(Some)
+    }
+
+    fn append_next(&self, known: &mut Known, count: u64, batch: bool) -> Result<(u64, Lsn)> {
         let first = known.next;
         let mut last = Lsn::MIN;
         if batch {
@@ -152,6 +166,7 @@ impl Driver<'_> {
                 let payload = self.announce(n);
                 last = self.log.append(&payload)?;
                 known.records.push_back((n, last, true));
+                known.next = n + 1;
             }
         }
         known.next = first + count;
@@ -199,7 +214,7 @@ impl Driver<'_> {
             _ => (1 + dice.below(6), false),
         };
         let count = count.min(left);
-        let (n, lsn) = self.append(count, batch)?;
+        let Some((n, lsn)) = self.append(count, batch)? else { return Ok(0) };
         if dice.below(8) > 0 {
             if dice.below(6) == 0 {
                 self.log.commit().map(drop)?
@@ -436,5 +451,41 @@ fn main() -> ExitCode {
                 _ => ExitCode::FAILURE,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
+    use super::*;
+
+    fn driver<'a>(log: &'a Log, voice: &'a Voice) -> Driver<'a> {
+        Driver {
+            log,
+            voice,
+            seed: 1,
+            known: Mutex::new(Known {
+                next: 0,
+                records: VecDeque::new(),
+                durable: 0,
+                checkpoint: 0,
+            }),
+            failed: AtomicBool::new(false),
+            traced: false,
+        }
+    }
+
+    #[test]
+    fn a_number_that_was_tried_is_not_given_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = options(1).open(dir.path()).unwrap();
+        let driver = driver(&log, &Voice);
+        assert_eq!(driver.append(3, false).unwrap().unwrap().0, 2);
+        log.close().unwrap();
+        assert!(driver.append(1, false).is_err());
+        // Another thread, which had waited for its turn.
+        assert!(driver.append(1, false).unwrap().is_none());
+        assert!(driver.append(2, true).unwrap().is_none());
     }
 }
