@@ -16,20 +16,27 @@
 
 mod brim;
 mod disk;
+mod failing;
 mod full;
 mod process;
 mod reserve;
+mod served;
 mod shrunk;
 mod truncated;
+mod unreadable;
 
 /// What a child does, when one is asked for; else nothing.
 #[test]
 fn child() {
     let Some(task) = process::task() else { return };
     match task.name.as_str() {
+        "failing" => failing::child(&task),
         "full" => full::child(&task),
+        "look" => unreadable::look(&task),
+        "serve" => served::child(&task),
         "truncated" => truncated::child(&task),
         "shrunk" => shrunk::child(&task),
+        "write" => unreadable::write(&task),
         other => panic!("no such task: {other}"),
     }
 }

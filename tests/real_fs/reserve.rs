@@ -38,7 +38,7 @@ fn checkpoint_makes_room(log: &Log, lsns: &[Lsn], disk: &Path) {
     assert_eq!(log.read(more).unwrap().payload(), b"there is room again");
 }
 
-fn goes_on(kind: &str, how: &str) {
+fn goes_on(kind: &'static str, how: &str) {
     let Some(disk) = Disk::new(kind) else { return };
     disk.leave(2 << 20);
     // How much of a full disk is left to no one differs from time to time (xfs: 5 to 46 blocks).

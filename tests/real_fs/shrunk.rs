@@ -1,7 +1,5 @@
 //! Sectors that cannot be read: the device ends, from some point on, in the middle of a sealed segment.
 
-use std::io::{BufRead, Write};
-
 use duralog::{Error, Log, Lsn, Options};
 
 use crate::disk::Disk;
@@ -49,8 +47,14 @@ pub fn child(task: &Task) {
     println!("\nerror: {error}");
 }
 
-fn unreadable(kind: &str) {
-    let Some(disk) = Disk::new(kind) else { return };
+/// The last page of the image that is nothing but `word`, over and over.
+fn last_page(image: &[u8], word: [u8; 4]) -> Option<u64> {
+    let is = |page: &[u8]| page.chunks_exact(4).all(|found| found == word);
+    image.chunks_exact(4096).rposition(is).map(|page| page as u64 * 4096)
+}
+
+fn unreadable(kind: &'static str) {
+    let Some(mut disk) = Disk::new(kind) else { return };
     let dir = disk.path().join("log");
     let log = options().open(&dir).unwrap();
     let lsns: Vec<Lsn> = (0..RECORDS).map(|n| log.append(&payload(n)).unwrap()).collect();
@@ -60,18 +64,13 @@ fn unreadable(kind: &str) {
     let sealed = (0..RECORDS).filter(|n| lsns[*n as usize].get() / SEGMENT < 3);
     disk.remount();
     let mut child = process::start("shrunk", &dir, "");
-    let mut printed = std::io::BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while line.trim() != "read" {
-        line.clear();
-        assert_ne!(printed.read_line(&mut line).unwrap(), 0, "the child ended early");
-    }
+    child.expect("read");
     disk.forget(&dir);
-    let at = sealed.step_by(50).filter_map(|n| disk.find(word(n))).max().unwrap();
+    let image = disk.bytes();
+    let at = sealed.step_by(50).filter_map(|n| last_page(&image, word(n))).max().unwrap();
     let rest = disk.shrink(at).unwrap();
-    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    child.stdout = Some(printed.into_inner());
-    let printed = process::finish(child);
+    child.say("go");
+    let printed = child.finish();
     disk.extend(at, &rest).unwrap();
     assert!(printed.contains("error: "));
     // The sectors can be read again: nothing was lost by the error.

@@ -6,7 +6,6 @@
 //! replay has already populated; and an append's stores into an active segment that was truncated. All of
 //! these are SIGBUS.
 
-use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use duralog::{Log, Lsn, Options};
@@ -72,16 +71,10 @@ pub fn child(task: &Task) {
 
 fn truncate_under_a_reader(dir: &Path, how: &str, len: u64) {
     let mut child = process::start("truncated", dir, how);
-    let mut printed = std::io::BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while line.trim() != "mapped" {
-        line.clear();
-        assert_ne!(printed.read_line(&mut line).unwrap(), 0, "the child ended early");
-    }
+    child.expect("mapped");
     std::fs::OpenOptions::new().write(true).open(second(dir)).unwrap().set_len(len).unwrap();
-    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    child.stdout = Some(printed.into_inner());
-    assert!(process::finish(child).contains("error: "));
+    child.say("go");
+    assert!(child.finish().contains("error: "));
     let error = options().open(dir).unwrap_err();
     assert!(error.is_corrupt(), "{error}");
 }
