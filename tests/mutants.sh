@@ -89,6 +89,7 @@ mutant group-found-though-it-failed src/segment/writer.rs 's/if at \/ DATA_START
 mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\(\) \|\| change.clean_end.is_some\(\)/true/' --test real_fs reserve
 mutant unreadable-taken-for-the-end src/segment/scan.rs 's/self.file.read_at\(to, self.start\).map_err\(\|e\|/self.file.read_at(to, self.start).or_else(|_| Ok(0)).map_err(|e: io::Error|/' --test real_fs unreadable
 mutant stores-on-xfs src/storage/safety.rs 's/_ => Ok\(false\)/_ => Ok(true)/' --test real_fs failing
+mutant number-given-twice examples/crash_driver.rs '/fn append\(/,/^    }/ s/if self.failed.load\(Ordering::Acquire\)/if false/' --example crash_driver
 mutant mapped-file-recycled src/log/files.rs 's/&& !is_mapped\(status.id\)//' $sim found
 mutant mapped-file-punched src/log/recover.rs 's/if is_mapped\(status.id\)/if false/' $sim found
 mutant held-space-not-given-back src/log/upkeep.rs 's/drop\(self.release_retired\(&mut upkeep\)\);//' $sim found
