@@ -90,6 +90,27 @@ pub fn unmount_at_last(path: &Path) {
     }
 }
 
+/// Leaves `room` bytes, more or less, of a file system that holds nothing.
+pub fn leave(disk: &Path, room: u64) {
+    let begin = Instant::now();
+    // xfs gives back what was removed later, in a thread of its own.
+    let free = loop {
+        let stat = rustix::fs::statvfs(disk).unwrap();
+        if stat.f_bavail > stat.f_blocks / 2 {
+            break stat.f_bavail * stat.f_frsize;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "the room of removed files is gone");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let mut taken = free.saturating_sub(room);
+    let file = std::fs::File::create(disk.join("ballast")).unwrap();
+    // Not all that is said to be free can always be had.
+    while let Err(error) = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, taken) {
+        assert!(error == rustix::io::Errno::NOSPC && taken > 1 << 20, "{taken}: {error}");
+        taken -= 1 << 20;
+    }
+}
+
 impl Disk {
     /// None, and why on stderr, where this cannot be done.
     pub fn new(kind: &'static str) -> Option<Disk> {
@@ -173,23 +194,7 @@ impl Disk {
 
     /// Leaves `room` bytes, more or less, of a file system that holds nothing.
     pub fn leave(&self, room: u64) {
-        let begin = Instant::now();
-        // xfs gives back what was removed later, in a thread of its own.
-        let free = loop {
-            let stat = rustix::fs::statvfs(self.path()).unwrap();
-            if stat.f_bavail > stat.f_blocks / 2 {
-                break stat.f_bavail * stat.f_frsize;
-            }
-            assert!(begin.elapsed() < Duration::from_secs(60), "the room of removed files is gone");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let mut taken = free.saturating_sub(room);
-        let file = std::fs::File::create(self.path().join("ballast")).unwrap();
-        // Not all that is said to be free can always be had.
-        while let Err(error) = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, taken) {
-            assert!(error == rustix::io::Errno::NOSPC && taken > 1 << 20, "{taken}: {error}");
-            taken -= 1 << 20;
-        }
+        leave(&self.path(), room);
     }
 
     /// Everything that was written is in the image, and no page of the segments in the cache.

@@ -33,6 +33,7 @@ fn child() {
         "failing" => failing::child(&task),
         "full" => full::child(&task),
         "look" => unreadable::look(&task),
+        "reserve" => reserve::child(&task),
         "serve" => served::child(&task),
         "truncated" => truncated::child(&task),
         "shrunk" => shrunk::child(&task),
