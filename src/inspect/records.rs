@@ -95,7 +95,10 @@ impl<'a> Records<'a> {
         let manifest = &self.inspector.manifest;
         let Some(mut scan) = self.scan.take() else {
             if self.next >= manifest.segments.len() {
-                self.finish(Tail::Clean);
+                // Nothing to append to is no clean end: a recovery, or the making of the log, was
+                // interrupted between its two manifests.
+                self.end = manifest.segments.last().map_or(manifest.next_base, |last| last.end);
+                self.finish(Tail::Unclean { at: Lsn::new(self.end) });
                 return Ok(());
             }
             let opened = walk::scan(&self.inspector.disk, manifest, self.next, Access::Read);
