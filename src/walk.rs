@@ -87,12 +87,28 @@ pub(crate) fn judge(
     Ok(verdict)
 }
 
-/// A segment that the manifest does not name, made after it, with a frame in it: the manifest is not the newest.
+/// Nothing says that the manifest is not the newest.
 pub(crate) fn check_newest(
     directory: &dyn Directory,
     manifest: &Manifest,
     names: &[String],
 ) -> Result<()> {
+    newer_segment(directory, manifest, names)?.map_or(Ok(()), |id| Err(not_newest(directory, id)))
+}
+
+pub(crate) fn not_newest(directory: &dyn Directory, id: u64) -> Error {
+    let manifest = directory.path().join(crate::manifest::NAME);
+    let what = format!("it is older than segment {id}, which holds records that it does not name");
+    Error::corrupt(manifest, None, 0, Lsn::MIN..Lsn::MIN, what)
+}
+
+/// The last segment that was made after the manifest, which does not name it, and that has a frame in it.
+pub(crate) fn newer_segment(
+    directory: &dyn Directory,
+    manifest: &Manifest,
+    names: &[String],
+) -> Result<Option<u64>> {
+    let mut newer = None;
     for id in unnamed(manifest, names).filter(|id| *id >= manifest.next_id) {
         let path = directory.path().join(file_name(id));
         let file = match directory.open(&file_name(id), Access::Read) {
@@ -101,6 +117,8 @@ pub(crate) fn check_newest(
                 let what = "it is no regular file";
                 return Err(Error::corrupt(path, Some(id), 0, Lsn::MIN..Lsn::MIN, what));
             }
+            // A running writer, beside which someone looks, gave it another name.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => return Err(Error::io("open", path, e)),
         };
         let mut first = vec![0; format::header::LEN];
@@ -109,13 +127,10 @@ pub(crate) fn check_newest(
         if identity.id == id
             && has_first_frame(&*file, &identity).map_err(|e| Error::io("pread", &path, e))?
         {
-            let manifest = directory.path().join(crate::manifest::NAME);
-            let what =
-                format!("it is older than segment {id}, which holds records that it does not name");
-            return Err(Error::corrupt(manifest, None, 0, Lsn::MIN..Lsn::MIN, what));
+            newer = newer.max(Some(id));
         }
     }
-    Ok(())
+    Ok(newer)
 }
 
 fn has_first_frame(file: &dyn File, identity: &Identity) -> std::io::Result<bool> {

@@ -2,7 +2,9 @@
 //! writer and on a damaged log.
 //!
 //! What it shows of a log that is open elsewhere is a moment of it: records that are not yet
-//! durable may be among them, and a checkpoint may take segments away meanwhile ([`Error::Gone`]).
+//! durable may be among them, and a checkpoint or a cut may take away meanwhile what it was about to show
+//! or has shown ([`Error::Gone`]). What a writer does is never taken for damage or for the end of the log,
+//! and damage never for what a writer does.
 //!
 //! ```
 //! # let dir = tempfile::tempdir()?;
@@ -19,8 +21,10 @@
 
 mod records;
 mod summary;
+mod view;
 
 use std::path::Path;
+use std::sync::Arc;
 
 pub use records::{OwnedRecord, Records};
 pub use summary::{SegmentInfo, SegmentState, Summary};
@@ -30,16 +34,16 @@ use crate::format::manifest::Manifest;
 use crate::log::Tail;
 use crate::segment::open_checked;
 use crate::storage::{Access, Directory, Disk};
-use crate::{Lsn, manifest, walk, watermark};
+use crate::{Lsn, walk};
 
-/// How often a walk is begun anew because a running writer changed the set of segments meanwhile.
+/// How often a verification is begun anew because a running writer let go of what it was about to read.
 const RETRIES: usize = 16;
 
 /// A log, seen from outside.
 #[derive(Debug)]
 pub struct Inspector {
     disk: Disk,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     summary: Summary,
 }
 
@@ -79,7 +83,7 @@ impl Inspector {
             std::io::ErrorKind::NotFound => Error::NoLog { dir: path.to_owned() },
             _ => Error::io("open", path, e),
         })?;
-        let manifest = load(&disk)?;
+        let manifest = view::newest(&disk)?;
         let summary = summary::summary(&manifest);
         Ok(Inspector { disk, manifest, summary })
     }
@@ -100,7 +104,7 @@ impl Inspector {
 
     /// All records, from the head.
     pub fn records(&self) -> Records<'_> {
-        Records::new(self, self.summary.head.get())
+        Records::new(self, Arc::clone(&self.manifest), self.summary.head.get())
     }
 
     /// The records from the first at or after `from`.
@@ -123,7 +127,7 @@ impl Inspector {
         if from < head || from > end {
             return Err(Error::OutOfRange { lsn: from, head, end });
         }
-        Ok(Records::new(self, from.get()))
+        Ok(Records::new(self, Arc::clone(&self.manifest), from.get()))
     }
 
     /// Reads everything, the headers of ready segments too.
@@ -141,63 +145,55 @@ impl Inspector {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn verify(&self) -> Result<Verified> {
-        let mut result = self.verify_once();
+        let mut view = Arc::clone(&self.manifest);
         for _ in 0..RETRIES {
-            // A segment may have been recycled under the walk: that is no damage if the manifest
-            // has changed since.
-            let generation = self.manifest.generation;
-            match result {
-                Err(_) => match Inspector::open(self.disk.path())? {
-                    newer if newer.manifest.generation != generation => {
-                        result = newer.verify_once()
-                    }
-                    _ => break,
-                },
-                Ok(_) => break,
+            match self.verify_once(&view) {
+                // Once more, of the log as it is now.
+                Err(Error::Gone { .. }) => view = view::newest(&self.disk)?,
+                verified => return verified,
             }
         }
-        result
+        self.verify_once(&view)
     }
 
-    fn verify_once(&self) -> Result<Verified> {
-        for entry in &self.manifest.segments {
-            open_checked(&self.disk, &entry.identity(self.manifest.log_id), Access::Read)?;
-        }
+    fn verify_once(&self, view: &Arc<Manifest>) -> Result<Verified> {
         let (mut count, mut bytes) = (0, 0);
-        let mut records = self.records();
+        let mut records = Records::new(self, Arc::clone(view), view::head(view));
         for record in records.by_ref() {
             (count, bytes) = (count + 1, bytes + record?.payload.len() as u64);
         }
-        let dir = self.disk.path();
-        let names = self.disk.names().map_err(|e| Error::io("readdir", dir, e))?;
-        if let Err(error) = walk::check_newest(&self.disk, &self.manifest, &names) {
-            // A running writer may have rolled since.
-            let now = manifest::load(&self.disk).ok().flatten();
-            if now.is_none_or(|now| now.generation == self.manifest.generation) {
+        let view = records.view();
+        self.check_headers(view)?;
+        self.check_newest(view)?;
+        let segments = view.segments.len() as u64;
+        let end = Lsn::new(records.end());
+        let tail = records.tail().unwrap_or(Tail::Unclean { at: end });
+        Ok(Verified { records: count, bytes, end, segments, tail })
+    }
+
+    /// Those of ready segments too, which no walk comes to.
+    fn check_headers(&self, view: &Manifest) -> Result<()> {
+        for entry in &view.segments {
+            let opened = open_checked(&self.disk, &entry.identity(view.log_id), Access::Read);
+            let Err(error) = opened else { continue };
+            // What a running writer has let go of since is no damage.
+            if view::names(&*view::newest(&self.disk)?, view.log_id, entry) {
                 return Err(error);
             }
         }
-        let segments = self.manifest.segments.len() as u64;
-        let tail = records.tail().unwrap_or(Tail::Clean);
-        Ok(Verified { records: count, bytes, end: Lsn::new(records.end()), segments, tail })
+        Ok(())
     }
-}
 
-fn load(disk: &Disk) -> Result<Manifest> {
-    if let Some(manifest) = manifest::load(disk)? {
-        return Ok(manifest);
-    }
-    let dir = disk.path().to_owned();
-    let names = disk.names().map_err(|e| Error::io("readdir", &dir, e))?;
-    if names.iter().any(|name| crate::segment::id_of(name).is_some()) {
-        let what = "it is missing, but there are segments";
-        return Err(Error::corrupt(dir.join(manifest::NAME), None, 0, Lsn::MIN..Lsn::MIN, what));
-    }
-    match names
-        .into_iter()
-        .find(|name| ![manifest::NEW, manifest::RESERVE, watermark::NAME].contains(&&**name))
-    {
-        Some(found) => Err(Error::NotALog { dir, found }),
-        None => Err(Error::NoLog { dir }),
+    /// No segment holds records that no manifest names.
+    fn check_newest(&self, view: &Manifest) -> Result<()> {
+        let dir = self.disk.path();
+        let names = self.disk.names().map_err(|e| Error::io("readdir", dir, e))?;
+        match walk::newer_segment(&self.disk, view, &names)? {
+            // A running writer may have made it since: then it was named before it held anything.
+            Some(id) if view::newest(&self.disk)?.next_id <= id => {
+                Err(walk::not_newest(&self.disk, id))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -1,17 +1,25 @@
 //! The walk over the records of a log that someone else may be writing.
+//!
+//! Frames prove themselves: a valid one is of this segment's life, whatever became of the file. All else that a
+//! walk can find (damage, a file that is not there, the end) is believed only if the newest manifest, loaded
+//! after the look, bears it out (`view`). Else the walk goes on by that one, from where it stands.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::Inspector;
+use super::{Inspector, view};
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
-use crate::format::frame::Kind;
-use crate::format::manifest::State;
+use crate::format::frame::{Head, Kind};
+use crate::format::manifest::{Manifest, State};
 use crate::log::Tail;
-use crate::segment::scan::{Scan, Step, Stop};
+use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of};
-use crate::storage::{Access, Directory};
-use crate::{Lsn, manifest, walk};
+use crate::storage::Access;
+use crate::{Lsn, walk};
+
+/// How often a walk looks again without coming further, and how often it runs after a writer that goes on.
+const RETRIES: usize = 16;
 
 /// A record, copied out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,33 +32,47 @@ pub struct OwnedRecord {
 }
 
 /// An iterator over copied records; ends after an error. Only whole batches come out.
+///
+/// It is lazy, and a writer may go on meanwhile: the walk then sees what it has not come to as it is now. If
+/// what it stands in or has shown is no longer in the log, it ends with [`Error::Gone`].
 #[derive(Debug)]
 pub struct Records<'a> {
     inspector: &'a Inspector,
+    /// The manifest that it goes by: the newest one, each time that there was a doubt.
+    view: Arc<Manifest>,
     from: u64,
-    /// Index of the next segment to go into.
-    next: usize,
+    /// Index in `view` of the segment that it stands in or goes into next.
+    index: usize,
     scan: Option<Scan>,
     /// Records of a batch whose end has not been seen, and of one whose has.
     batch: Vec<OwnedRecord>,
     ready: VecDeque<OwnedRecord>,
+    /// The end of the last frame that is in no unfinished batch; 0 before the first.
     end: u64,
+    /// The last record passed.
+    last: Option<u64>,
+    /// Looks since `end` last moved, and times that the writer was found to have gone on.
+    looks: usize,
+    chases: usize,
     tail: Option<Tail>,
     done: bool,
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(inspector: &'a Inspector, from: u64) -> Records<'a> {
-        let segments = &inspector.manifest.segments;
-        let next = segments.partition_point(|entry| entry.base + entry.size <= from);
+    pub(super) fn new(inspector: &'a Inspector, view: Arc<Manifest>, from: u64) -> Records<'a> {
+        let index = view.segments.partition_point(|entry| entry.base + entry.size <= from);
         Records {
             inspector,
+            view,
             from,
-            next,
+            index,
             scan: None,
             batch: Vec::new(),
             ready: VecDeque::new(),
-            end: from,
+            end: 0,
+            last: None,
+            looks: 0,
+            chases: 0,
             tail: None,
             done: false,
         }
@@ -78,6 +100,11 @@ impl<'a> Records<'a> {
         self.end
     }
 
+    /// The manifest that it goes by.
+    pub(super) fn view(&self) -> &Arc<Manifest> {
+        &self.view
+    }
+
     fn step(&mut self) -> Result<Option<OwnedRecord>> {
         loop {
             if let Some(record) = self.ready.pop_front() {
@@ -92,119 +119,180 @@ impl<'a> Records<'a> {
 
     /// One frame further, or into the next segment, or to the end.
     fn advance(&mut self) -> Result<()> {
-        let manifest = &self.inspector.manifest;
-        let Some(mut scan) = self.scan.take() else {
-            if self.next >= manifest.segments.len() {
-                // Nothing to append to is no clean end: a recovery, or the making of the log, was
-                // interrupted between its two manifests.
-                self.end = manifest.segments.last().map_or(manifest.next_base, |last| last.end);
-                self.finish(Tail::Unclean { at: Lsn::new(self.end) });
-                return Ok(());
-            }
-            let opened = walk::scan(&self.inspector.disk, manifest, self.next, Access::Read);
-            self.scan = Some(opened.map_err(|e| self.gone_or(e))?);
-            self.next += 1;
-            return Ok(());
+        let Some(mut scan) = self.scan.take() else { return self.enter() };
+        let base = view::base(&self.view, self.index);
+        let stepped = match scan.step() {
+            Ok(Step::Frame { offset, head }) => self.pass(&mut scan, base, offset, head),
+            Ok(Step::Stopped(stop)) => return self.stopped(scan, &stop),
+            Err(e) => Err(e),
         };
-        let index = self.next - 1;
-        let Some(entry) = manifest.segments.get(index) else { return Ok(()) };
-        let read = |e| Error::io("pread", walk::path_of(&self.inspector.disk, entry), e);
-        match scan.step().map_err(read)? {
-            Step::Frame { offset, head } => {
-                self.end = entry.base + offset + head.frame_len();
-                if matches!(head.kind, Kind::Record | Kind::Part) {
-                    let payload = scan.payload(offset, head).map_err(read)?.to_vec();
-                    let lsn = Lsn::new(entry.base + offset);
-                    self.batch.push(OwnedRecord { lsn, payload });
-                }
-                if head.kind == Kind::Record {
-                    let from = Lsn::new(self.from);
-                    self.ready.extend(self.batch.drain(..).filter(|record| record.lsn >= from));
-                }
-                self.scan = Some(scan);
-            }
-            Step::Stopped(stop) => self.stopped(index, scan, &stop)?,
+        match stepped {
+            Ok(()) => self.scan = Some(scan),
+            Err(e) => return self.fail(Error::io("pread", self.path(), e)),
         }
         Ok(())
     }
 
-    fn stopped(&mut self, index: usize, mut scan: Scan, stop: &Stop) -> Result<()> {
-        let (disk, manifest) = (&self.inspector.disk, &self.inspector.manifest);
-        let judged = walk::judge(disk, manifest, index, &mut scan, stop, Access::Read);
-        let base = manifest.segments.get(index).map_or(0, |entry| entry.base);
-        self.end = base + cut_of(stop);
-        match judged {
-            // A running writer may have written this frame, and marks beyond it, since it was
-            // read: it is damage only if it still is when read again.
-            Err(error)
-                if error.is_corrupt()
-                    && matches!(walk::says(manifest, index).0, Says::Open { .. }) =>
-            {
-                scan.look_again();
-                match scan.step().map_err(|e| Error::io("pread", disk.path(), e))? {
-                    Step::Stopped(again) if again == *stop => {
-                        // A newer manifest may name the segment that an end frame leads to. What
-                        // this view can see ends here; damage will be there for the next one too.
-                        let now = manifest::load(disk).ok().flatten();
-                        if now.is_none_or(|now| now.generation == manifest.generation) {
-                            return Err(self.gone_or(error));
-                        }
-                        self.finish(Tail::Unclean { at: Lsn::new(self.end) });
-                        Ok(())
-                    }
-                    Step::Frame { .. } | Step::Stopped(_) => {
-                        self.restart(index);
-                        Ok(())
-                    }
-                }
-            }
-            Err(error) => Err(self.gone_or(error)),
-            Ok(Verdict::Ends { at, torn }) => {
-                let at = Lsn::new(base + at);
-                self.finish(if torn { Tail::Torn { at } } else { Tail::Unclean { at } });
+    fn path(&self) -> std::path::PathBuf {
+        let disk = &self.inspector.disk;
+        let entry = self.view.segments.get(self.index);
+        entry.map_or_else(Default::default, |entry| walk::path_of(disk, entry))
+    }
+
+    fn pass(&mut self, scan: &mut Scan, base: u64, offset: u64, head: Head) -> std::io::Result<()> {
+        if matches!(head.kind, Kind::Record | Kind::Part) {
+            let payload = scan.payload(offset, head)?.to_vec();
+            self.batch.push(OwnedRecord { lsn: Lsn::new(base + offset), payload });
+        }
+        if head.kind == Kind::Record {
+            self.last = Some(base + offset);
+            let from = Lsn::new(self.from);
+            self.ready.extend(self.batch.drain(..).filter(|record| record.lsn >= from));
+        }
+        if head.kind != Kind::Part {
+            self.end = base + offset + head.frame_len();
+            self.looks = 0;
+        }
+        Ok(())
+    }
+
+    /// Goes into the segment at `index`, where the walk left off if it has been in it.
+    fn enter(&mut self) -> Result<()> {
+        let Some(entry) = self.view.segments.get(self.index) else {
+            // Nothing to append to is no clean end: a recovery, or the making of the log, was
+            // interrupted between its two manifests.
+            self.end = self.view.segments.last().map_or(self.view.next_base, |last| last.end);
+            return self.settle(Tail::Unclean { at: Lsn::new(self.end) });
+        };
+        let been = self.end > entry.base && self.end < entry.base + entry.size;
+        let at = if been { self.end - entry.base } else { DATA_START };
+        let (_, bound) = walk::says(&self.view, self.index);
+        if bound.is_some_and(|bound| at > bound) {
+            // A cut between the last record and a mark that the walk has passed.
+            return self.go_on();
+        }
+        match walk::scan(&self.inspector.disk, &self.view, self.index, Access::Read) {
+            Ok(mut scan) => {
+                scan.go_to(at);
+                self.scan = Some(scan);
                 Ok(())
             }
-            Ok(Verdict::Whole | Verdict::Follow { .. } | Verdict::Damage { .. }) => {
-                // With a clean end the ready segments behind the active one hold nothing.
-                let closed = manifest.clean_end.is_some();
-                if closed && manifest.segments.get(index).is_some_and(|e| e.state == State::Active)
-                {
-                    self.finish(Tail::Clean);
-                }
-                Ok(())
-            }
+            Err(error) => self.fail(error),
         }
     }
 
-    /// Walks segment `index` anew, past what was already given out.
-    fn restart(&mut self, index: usize) {
+    fn stopped(&mut self, mut scan: Scan, stop: &Stop) -> Result<()> {
+        let (disk, index) = (&self.inspector.disk, self.index);
+        self.end = view::base(&self.view, index) + cut_of(stop);
+        match walk::judge(disk, &self.view, index, &mut scan, stop, Access::Read) {
+            Ok(Verdict::Ends { torn, .. }) => self.ends(scan, stop, torn),
+            Ok(_) => self.go_on(),
+            // A running writer may have written this frame, and what vouches for it, since it was read:
+            // it is damage only if it still is when read after that.
+            Err(error) if error.is_corrupt() && self.is_open() && has_gone_on(&mut scan, stop) => {
+                self.chase(view::newest(disk)?)
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(walk::says(&self.view, self.index).0, Says::Open { .. })
+    }
+
+    /// This segment is read to its end.
+    fn go_on(&mut self) -> Result<()> {
+        let active = self.view.segments.get(self.index).is_some_and(|e| e.state == State::Active);
+        if active && self.view.clean_end.is_some() {
+            // The ready segments behind the active one hold nothing.
+            return self.settle(Tail::Clean);
+        }
+        self.index += 1;
+        Ok(())
+    }
+
+    /// Nothing vouched for what lies behind `end`, when it was looked at.
+    fn ends(&mut self, mut scan: Scan, stop: &Stop, torn: bool) -> Result<()> {
+        let now = view::newest(&self.inspector.disk)?;
+        let at = Lsn::new(self.end);
+        if view::ends_the_same(&self.view, &now, self.index) && now.durable <= self.end {
+            self.finish(if torn { Tail::Torn { at } } else { Tail::Unclean { at } });
+            return Ok(());
+        }
+        if has_gone_on(&mut scan, stop) { self.chase(now) } else { self.adopt(now) }
+    }
+
+    /// The log goes on from `end`, where it ended a moment ago. So that a fast writer does not keep the walk
+    /// for ever, at some time that moment is the one to show.
+    fn chase(&mut self, now: Arc<Manifest>) -> Result<()> {
+        self.adopt(now)?;
+        self.chases += 1;
+        if self.chases > RETRIES {
+            self.finish(Tail::Unclean { at: Lsn::new(self.end) });
+        }
+        Ok(())
+    }
+
+    /// An end that the manifest says, if the newest says it too.
+    fn settle(&mut self, tail: Tail) -> Result<()> {
+        let now = view::newest(&self.inspector.disk)?;
+        if view::ends_the_same(&self.view, &now, self.index) {
+            self.finish(tail);
+            return Ok(());
+        }
+        self.adopt(now)
+    }
+
+    /// A failure is one only if the newest manifest says the same of this segment.
+    fn fail(&mut self, error: Error) -> Result<()> {
+        let now = view::newest(&self.inspector.disk)?;
+        if view::says_the_same(&self.view, &now, self.index) { Err(error) } else { self.adopt(now) }
+    }
+
+    /// Goes on by a newer manifest, where the walk stands.
+    fn adopt(&mut self, now: Arc<Manifest>) -> Result<()> {
+        self.looks += 1;
+        if self.looks > RETRIES {
+            let what = "the log changes faster than it can be read";
+            let busy = std::io::Error::new(std::io::ErrorKind::ResourceBusy, what);
+            return Err(Error::io("read", self.path(), busy));
+        }
+        let base = view::base(&self.view, self.index);
+        let head = view::head(&now);
+        let gone = |lsn| Err(Error::Gone { lsn: Lsn::new(lsn), head: Lsn::new(head) });
+        // A checkpoint has passed the segment that comes next.
+        if now.log_id != self.view.log_id || view::base(&now, 0) > base {
+            return gone(self.end.max(base + DATA_START));
+        }
+        // The log was cut, or recovered to less.
+        if let Some(last) = self.last.filter(|last| *last >= head && !view::holds(&now, *last)) {
+            return gone(last);
+        }
+        self.index = view::index_of(&now, base);
+        self.view = now;
+        // Its batch is read again from its start, which is where the walk stands.
         self.batch.clear();
-        self.from = self.from.max(self.end);
-        self.next = index;
-        self.scan = None;
+        Ok(())
     }
 
     fn finish(&mut self, tail: Tail) {
-        // What is left of a batch that never ended is no part of the log.
-        self.batch.clear();
         self.tail = Some(tail);
         self.done = true;
     }
+}
 
-    /// A failure on a segment that the present manifest does not name any more is no damage.
-    fn gone_or(&self, error: Error) -> Error {
-        let (disk, index) = (&self.inspector.disk, self.next.saturating_sub(1));
-        let here = self.inspector.manifest.segments.get(index);
-        let now = manifest::load(disk).ok().flatten();
-        match (here, now) {
-            (Some(here), Some(now))
-                if !now.segments.iter().any(|e| e.id == here.id && e.salt == here.salt) =>
-            {
-                let head =
-                    now.segments.first().map_or(now.next_base, |entry| entry.base + DATA_START);
-                Error::Gone { lsn: Lsn::new(here.base + DATA_START), head: Lsn::new(head) }
+/// Whether the log goes on where this walk of an open segment stopped, when it is read again.
+fn has_gone_on(scan: &mut Scan, stop: &Stop) -> bool {
+    scan.go_to(cut_of(stop));
+    loop {
+        match scan.step() {
+            Ok(Step::Frame { head, .. }) if head.kind == Kind::Part => {}
+            Ok(Step::Frame { .. }) => return true,
+            Ok(Step::Stopped(again)) => {
+                let ends = matches!(again.why, Why::End { .. }) && again.open_batch.is_none();
+                return ends && again != *stop;
             }
-            _ => error,
+            Err(_) => return false,
         }
     }
 }

@@ -34,11 +34,6 @@ impl Window {
         Window { chunk: DIRECT_ALIGN, ..Window::new(file, len) }
     }
 
-    /// Forgets what was read, so that it is read again.
-    pub(crate) fn forget(&mut self) {
-        self.filled = 0;
-    }
-
     /// Bytes `[offset, offset + len)`; none if the file ends before.
     pub(crate) fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
         let Some(end) = offset.checked_add(len as u64).filter(|end| *end <= self.len) else {
@@ -206,8 +201,10 @@ impl Scan {
         Ok(highest)
     }
 
-    /// Reads the file anew from the position where the walk stopped, as it is now.
-    pub(crate) fn look_again(&mut self) {
-        self.window.forget();
+    /// Goes on at `offset`, where a frame begins that is in no batch or is its first; reads the file anew, as it is now.
+    pub(crate) fn go_to(&mut self, offset: u64) {
+        self.window.filled = 0;
+        self.place.offset = offset;
+        (self.open_batch, self.in_batch) = (None, (0, 0));
     }
 }
