@@ -158,3 +158,24 @@ pub(crate) fn unnamed<'a>(
     let named = |id: &u64| manifest.segments.iter().any(|entry| entry.id == *id);
     names.iter().filter_map(|name| id_of(name)).filter(move |id| !named(id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Disk;
+
+    /// A writer may rename or remove a file between the look at the names and the look at the file.
+    #[test]
+    fn a_file_that_has_gone_since_the_directory_was_read_holds_no_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = crate::Log::open(dir.path()).unwrap();
+        log.append(b"one").unwrap();
+        let disk = Disk::open(dir.path()).unwrap();
+        let manifest = crate::manifest::load(&disk).unwrap().unwrap();
+        let old = Manifest { segments: Vec::new(), next_id: 1, next_base: 0, ..manifest };
+        let names = |ids: &[u64]| ids.iter().map(|id| file_name(*id)).collect::<Vec<_>>();
+        assert_eq!(newer_segment(&disk, &old, &names(&[7])).unwrap(), None);
+        assert_eq!(newer_segment(&disk, &old, &names(&[1, 7])).unwrap(), Some(1));
+        assert!(check_newest(&disk, &old, &names(&[1, 7])).unwrap_err().is_corrupt());
+    }
+}

@@ -12,8 +12,10 @@
     reason = "a test"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use duralog::inspect::{Inspector, OwnedRecord};
 use duralog::{Error, Log, Lsn, Options, Tail};
@@ -309,4 +311,402 @@ fn a_log_that_was_opened_again_is_not_called_clean() {
     assert!(matches!(records.tail(), Some(Tail::Unclean { .. })));
     let verified = inspector.verify().unwrap();
     assert_eq!((verified.records, matches!(verified.tail, Tail::Unclean { .. })), (8, true));
+}
+
+/// The walk has read ahead to where the log ended, and marks that were written since vouch for that place.
+#[test]
+fn what_was_appended_since_is_no_damage() {
+    // Marks beyond what is read at once, and in the next segment.
+    for (size, len, roll) in [(4 << 20, 25_000, false), (16 << 10, 50, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Options::new().segment_size(size).open(dir.path()).unwrap();
+        let write = |numbers: std::ops::Range<u32>| {
+            for n in numbers {
+                log.append_durable(&n.to_le_bytes().repeat(len)).unwrap();
+            }
+        };
+        write(0..5);
+        until_one_is_ready(dir.path());
+        let inspector = Inspector::open(dir.path()).unwrap();
+        let mut records = inspector.records();
+        assert_eq!(numbers(records.by_ref().take(2)).unwrap(), [0, 1]);
+        write(5..18);
+        if roll {
+            log.roll().unwrap();
+            write(18..20);
+        }
+        let all: Vec<u32> = (2..if roll { 20 } else { 18 }).collect();
+        assert_eq!(numbers(&mut records).unwrap(), all);
+        assert!(matches!(records.tail(), Some(Tail::Unclean { .. })));
+    }
+}
+
+/// What a writer may do between two records of a walk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Act {
+    Append,
+    Roll,
+    CutLately,
+    CutEarly,
+    CheckpointEarly,
+    CheckpointAll,
+    Crash,
+    Reopen,
+    Close,
+    InterruptRecovery,
+}
+
+const ACTS: [Act; 10] = [
+    Act::Append,
+    Act::Roll,
+    Act::CutLately,
+    Act::CutEarly,
+    Act::CheckpointEarly,
+    Act::CheckpointAll,
+    Act::Crash,
+    Act::Reopen,
+    Act::Close,
+    Act::InterruptRecovery,
+];
+
+/// Three segments of four records, and what they are numbered.
+struct Acted {
+    dir: tempfile::TempDir,
+    log: Option<Log>,
+    records: Vec<(u32, Lsn)>,
+    checkpoint: Lsn,
+}
+
+impl Acted {
+    fn new(spare: usize) -> Acted {
+        let dir = in_memory();
+        let log = options().spare_segments(spare).open(dir.path()).unwrap();
+        let mut acted = Acted { dir, log: Some(log), records: Vec::new(), checkpoint: Lsn::MIN };
+        for segment in 0..3 {
+            acted.append(4);
+            if segment < 2 {
+                acted.act(Act::Roll);
+            }
+        }
+        acted
+    }
+
+    fn append(&mut self, count: u32) {
+        let first = self.records.last().map_or(0, |(number, _)| number + 1);
+        let lsns = write(self.log.as_ref().unwrap(), first..first + count);
+        self.records.extend((first..).zip(lsns));
+    }
+
+    fn cut(&mut self, keep: usize) {
+        let log = self.log.as_ref().unwrap();
+        // Below the checkpoint there is nothing to cut.
+        let Some((_, at)) = self.records.get(keep) else { return };
+        if *at >= self.checkpoint.max(log.head()) {
+            log.truncate_after(*at).unwrap();
+            self.records.truncate(keep + 1);
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        let dir = self.dir.path().to_owned();
+        self.log.get_or_insert_with(|| options().open(dir).unwrap());
+        let log = self.log.as_ref().unwrap();
+        match act {
+            Act::Append => self.append(3),
+            Act::Roll => drop(log.roll().unwrap()),
+            Act::CutLately => self.cut(self.records.len().saturating_sub(2)),
+            Act::CutEarly => self.cut(5),
+            Act::CheckpointEarly | Act::CheckpointAll => {
+                let early = self.records.get(5).map(|(_, lsn)| *lsn);
+                let at = early.filter(|_| act == Act::CheckpointEarly).unwrap_or(log.durable());
+                log.checkpoint(at).unwrap();
+                self.checkpoint = self.checkpoint.max(at);
+            }
+            Act::Close => self.log.take().unwrap().close().unwrap(),
+            Act::Crash | Act::Reopen | Act::InterruptRecovery => {
+                let log = self.log.take().unwrap();
+                if act == Act::Reopen {
+                    log.close().unwrap();
+                }
+                drop(log);
+                if act == Act::InterruptRecovery {
+                    interrupt_recovery(self.dir.path());
+                } else {
+                    self.log = Some(options().open(self.dir.path()).unwrap());
+                }
+            }
+        }
+    }
+
+    fn needed(&self) -> Vec<u32> {
+        let needed = self.records.iter().filter(|(_, lsn)| *lsn >= self.checkpoint);
+        needed.map(|(number, _)| *number).collect()
+    }
+
+    fn check_tail(&self, tail: Tail, last: Act) {
+        assert_eq!(tail == Tail::Clean, last == Act::Close, "{tail:?}");
+    }
+}
+
+/// Every two things that a writer may do, at every place of a walk: the walk shows the log as it is in the end, or
+/// says that what it showed, or was to show, is gone.
+#[test]
+fn whatever_happens_between_two_records_is_no_damage_and_no_end() {
+    let mut whole = 0;
+    for (first, second) in ACTS.iter().flat_map(|first| ACTS.map(|second| (*first, second))) {
+        for (taken, spare) in [(0, 2), (1, 0), (4, 2), (6, 0), (12, 2)] {
+            let what = format!("{taken} records, {first:?}, 2 records, {second:?}, {spare} spare");
+            let mut acted = Acted::new(spare);
+            let inspector = Inspector::open(acted.dir.path()).unwrap();
+            let mut records = inspector.records();
+            let mut found = numbers(records.by_ref().take(taken)).unwrap();
+            assert_eq!(found.len(), taken);
+            acted.act(first);
+            let rest = numbers(records.by_ref().take(2)).and_then(|some| {
+                found.extend(some);
+                acted.act(second);
+                numbers(&mut records)
+            });
+            match rest {
+                Ok(rest) if records.tail().is_some() => {
+                    found.extend(rest);
+                    whole += 1;
+                    // A walk that came to its end before the second act knows nothing of it.
+                    let needed = acted.needed();
+                    let ended = found.len() < taken + 2;
+                    let first = needed.first().copied().unwrap_or(u32::MAX);
+                    found.retain(|number| *number >= first);
+                    assert!(ended || found == needed, "{what}: {found:?}, not {needed:?}");
+                    if !ended {
+                        acted.check_tail(records.tail().unwrap(), second);
+                    }
+                }
+                Ok(_) => panic!("{what}: no tail"),
+                Err(Error::Gone { .. }) => {}
+                Err(error) => panic!("{what}: {error}"),
+            }
+            let verified = inspector.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
+            let shown = numbers(&mut Inspector::open(acted.dir.path()).unwrap().records()).unwrap();
+            assert_eq!(verified.records, shown.len() as u64, "{what}");
+        }
+    }
+    assert!(whole > 100, "{whole} walks came to the end");
+}
+
+/// Splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// What a writer knows of its log. Numbers come in after the append that makes them, go before the call that takes
+/// them away, and are cut after it.
+#[derive(Clone, Default)]
+struct Known {
+    live: BTreeMap<u32, Lsn>,
+    cut: BTreeSet<u32>,
+    /// Not open, or being closed or opened; and how often it has been closed.
+    closed: bool,
+    closes: u32,
+}
+
+/// A writer that does all that one can do.
+struct Writer<'a> {
+    dir: &'a Path,
+    known: &'a Mutex<Known>,
+    random: Random,
+    next: u32,
+    /// It gives up no record below, and does not open the log again.
+    keep: Option<Lsn>,
+}
+
+impl Writer<'_> {
+    fn open(&mut self) -> Log {
+        let spare = self.random.below(3) as usize;
+        let log = options().spare_segments(spare).open(self.dir).unwrap();
+        self.known.lock().unwrap().closed = false;
+        log
+    }
+
+    fn append(&mut self, log: &Log, count: u64) -> Lsn {
+        let numbers: Vec<u32> = (0..count as u32).map(|n| self.next + n).collect();
+        self.next += count as u32;
+        let random = &mut self.random;
+        let mut payload = |n: &u32| n.to_le_bytes().repeat(1 + random.below(300) as usize);
+        let payloads: Vec<_> = numbers.iter().map(&mut payload).collect();
+        let lsns = if count == 1 {
+            vec![log.append(&payloads[0]).unwrap()]
+        } else {
+            log.append_batch(&payloads).unwrap()
+        };
+        let last = *lsns.last().unwrap();
+        self.known.lock().unwrap().live.extend(numbers.into_iter().zip(lsns));
+        last
+    }
+
+    /// Some record of late, if the log may be cut or given up there.
+    fn some(&mut self, log: &Log) -> Option<Lsn> {
+        let back = self.random.below(8) as usize;
+        let floor = log.head().max(log.checkpoint_lsn()).max(self.keep.unwrap_or(Lsn::MIN));
+        let known = self.known.lock().unwrap();
+        known.live.values().nth_back(back).copied().filter(|lsn| *lsn > floor)
+    }
+
+    fn cut(&mut self, log: &Log) {
+        let Some(at) = self.some(log) else { return };
+        let cut: Vec<u32> = {
+            let mut known = self.known.lock().unwrap();
+            let cut = known.live.iter().filter(|(_, lsn)| **lsn > at).map(|(n, _)| *n).collect();
+            known.live.retain(|_, lsn| *lsn <= at);
+            cut
+        };
+        match log.truncate_after(at) {
+            Ok(()) => self.known.lock().unwrap().cut.extend(cut),
+            // The rest is unknown to `known`, which is no harm.
+            Err(Error::InsideBatch { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn checkpoint(&mut self, log: &Log) {
+        let below = self.some(log).filter(|lsn| *lsn < log.durable());
+        let at = match self.keep {
+            // Only a change of the manifest.
+            Some(keep) => keep.min(Lsn::new(log.checkpoint_lsn().get() + 8)),
+            None => below.unwrap_or(log.durable()),
+        };
+        self.known.lock().unwrap().live.retain(|_, lsn| *lsn >= at);
+        log.checkpoint(at).unwrap();
+    }
+
+    fn run(&mut self, rounds: u64) {
+        let mut log = self.open();
+        for _ in 0..rounds {
+            match self.random.below(40) {
+                0..20 => drop(self.append(&log, 1)),
+                20..26 => {
+                    let lsn = self.append(&log, 1);
+                    log.commit_to(lsn).unwrap();
+                }
+                26..30 => drop(self.append(&log, 3)),
+                30 => drop(log.roll().unwrap()),
+                31 => drop(log.commit().unwrap()),
+                32..34 => self.checkpoint(&log),
+                34..37 => self.cut(&log),
+                _ if self.keep.is_some() => {}
+                kind => {
+                    {
+                        let mut known = self.known.lock().unwrap();
+                        known.closed = kind == 39;
+                        known.closes += u32::from(kind == 39);
+                    }
+                    if kind == 39 {
+                        log.close().unwrap();
+                    }
+                    drop(log);
+                    log = self.open();
+                }
+            }
+        }
+    }
+}
+
+/// How much the stress below does; more with `DURALOG_STRESS`.
+fn rounds() -> u64 {
+    std::env::var("DURALOG_STRESS").map_or(300, |rounds| rounds.parse().unwrap())
+}
+
+/// Thousands of syncs: in memory, where the system has a file system for that.
+fn in_memory() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }.unwrap()
+}
+
+/// Looks for as long as the writer lives, and once more. How often it looked.
+fn while_it_writes(mut writer: Writer<'_>, rounds: u64, mut look: impl FnMut()) -> u64 {
+    let mut looked = 0;
+    std::thread::scope(|scope| {
+        let alive = scope.spawn(move || writer.run(rounds));
+        while !alive.is_finished() {
+            look();
+            looked += 1;
+        }
+    });
+    look();
+    looked
+}
+
+fn unless_gone<T>(result: Result<T, Error>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(Error::Gone { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_sound_log_is_sound_whatever_its_writer_does() {
+    let (mut whole, mut looked) = (0, 0);
+    for seed in 0..4 {
+        let dir = in_memory();
+        let known = Mutex::new(Known { closed: true, ..Known::default() });
+        let writer =
+            Writer { dir: dir.path(), known: &known, random: Random(seed), next: 0, keep: None };
+        looked += while_it_writes(writer, rounds(), || {
+            let before = known.lock().unwrap().clone();
+            let inspector = match Inspector::open(dir.path()) {
+                Err(Error::NoLog { .. }) => return,
+                opened => opened.unwrap(),
+            };
+            let mut records = inspector.records();
+            let found = unless_gone(numbers(&mut records));
+            let verified = unless_gone(inspector.verify());
+            let after = known.lock().unwrap().clone();
+            let may_be_clean = before.closed || before.closes < after.closes;
+            for tail in [records.tail(), verified.map(|verified| verified.tail)] {
+                assert!(may_be_clean || tail != Some(Tail::Clean), "it was not closed");
+            }
+            let Some(found) = found else { return };
+            whole += 1;
+            assert!(found.is_sorted_by(|a, b| a < b));
+            assert!(found.iter().all(|n| !before.cut.contains(n)), "cut, yet there");
+            let found: BTreeSet<u32> = found.into_iter().collect();
+            let lost = |n: &&u32| after.live.contains_key(n) && !found.contains(n);
+            assert_eq!(before.live.keys().find(lost), None, "a record is missing");
+        });
+    }
+    // At least those behind the writer's end.
+    assert!(whole >= 4, "{whole} of {looked} looks saw all");
+}
+
+#[test]
+fn p5_a_damaged_log_is_damaged_whatever_its_writer_does() {
+    // In a sealed segment, and in the active one.
+    for (seed, after) in [(0, 60), (1, 60), (2, 10), (3, 10)] {
+        let dir = in_memory();
+        let log = options().open(dir.path()).unwrap();
+        let lsns = write(&log, 0..40 + after);
+        log.close().unwrap();
+        let known = Mutex::new(Known::default());
+        damage(dir.path(), lsns[40]);
+        let writer = Writer {
+            dir: dir.path(),
+            known: &known,
+            random: Random(seed),
+            next: 1000,
+            keep: Some(lsns[40]),
+        };
+        while_it_writes(writer, rounds(), || {
+            let inspector = Inspector::open(dir.path()).unwrap();
+            let found = numbers(&mut inspector.records()).unwrap_err();
+            let verified = inspector.verify().unwrap_err();
+            assert!(found.is_corrupt() && verified.is_corrupt(), "{found}; {verified}");
+        });
+    }
 }

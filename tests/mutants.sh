@@ -58,6 +58,17 @@ mutant links-followed src/storage/disk.rs 's/ \| OFlags::NOFOLLOW \| OFlags::NON
 mutant world-readable src/storage/disk.rs 's/Mode::RUSR \| Mode::WUSR\)/Mode::RUSR | Mode::WUSR | Mode::RGRP)/' --test promises p12
 mutant stale-manifest-trusted src/walk.rs 's/filter\(\|id\| \*id >= manifest.next_id\)/filter(|_| false)/' --test damage
 mutant size-not-checked src/segment/file.rs 's/status.len != identity.size/false/' --test damage
+inspect="--test inspect"
+mutant damage-beside-a-writer-ends-the-walk src/inspect/records.rs '/fn fail/,/^    }/ s/\{ Err\(error\) \} else \{ self.adopt\(now\) \}/{ Err(error) } else { self.finish(Tail::Unclean { at: Lsn::new(self.end) }); Ok(()) }/' $inspect
+mutant end-not-confirmed src/inspect/records.rs 's/if view::ends_the_same\(&self.view, &now, self.index\) && now.durable <= self.end/if true/' $inspect p5_a_segment
+mutant watermark-not-asked-again src/inspect/records.rs 's/ && now.durable <= self.end//' $inspect p5_damage_to_what
+mutant cut-beside-a-walk-is-damage src/inspect/records.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_cut
+mutant recovery-beside-a-walk-is-damage src/inspect/records.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_recovery
+mutant stale-read-is-damage src/inspect/records.rs 's/ && has_gone_on\(&mut scan, stop\)/ \&\& false/' $inspect what_was_appended
+mutant cut-records-shown-in-silence src/inspect/records.rs 's/!view::holds\(&now, \*last\)/false/' $inspect a_cut
+mutant freed-records-skipped-in-silence src/inspect/records.rs 's/ \|\| view::base\(&now, 0\) > base//' $inspect p5_a_segment
+mutant interrupted-recovery-is-clean src/inspect/records.rs 's/return self.settle\(Tail::Unclean .*\);/return self.settle(Tail::Clean);/' $inspect an_interrupted
+mutant opened-again-yet-clean src/inspect/records.rs '/fn settle/,/^    }/ s/if view::ends_the_same\(.*index\)/if true/' $inspect opened_again
 
 # On the simulated disk: what only a power cut, a failing call or damage at the right moment shows.
 sim="--test crash"

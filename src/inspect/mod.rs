@@ -130,7 +130,7 @@ impl Inspector {
         Ok(Records::new(self, Arc::clone(&self.manifest), from.get()))
     }
 
-    /// Reads everything, the headers of ready segments too.
+    /// Reads everything, the headers of ready segments too: the log as it is now.
     ///
     /// # Errors
     ///
@@ -145,20 +145,21 @@ impl Inspector {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn verify(&self) -> Result<Verified> {
-        let mut view = Arc::clone(&self.manifest);
         for _ in 0..RETRIES {
-            match self.verify_once(&view) {
+            match self.verify_once() {
                 // Once more, of the log as it is now.
-                Err(Error::Gone { .. }) => view = view::newest(&self.disk)?,
+                Err(Error::Gone { .. }) => {}
                 verified => return verified,
             }
         }
-        self.verify_once(&view)
+        self.verify_once()
     }
 
-    fn verify_once(&self, view: &Arc<Manifest>) -> Result<Verified> {
+    fn verify_once(&self) -> Result<Verified> {
         let (mut count, mut bytes) = (0, 0);
-        let mut records = Records::new(self, Arc::clone(view), view::head(view));
+        let view = view::newest(&self.disk)?;
+        let head = view::head(&view);
+        let mut records = Records::new(self, view, head);
         for record in records.by_ref() {
             (count, bytes) = (count + 1, bytes + record?.payload.len() as u64);
         }
