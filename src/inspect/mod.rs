@@ -134,8 +134,8 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] at the first damage; [`Error::Io`] if a file cannot be read; [`Error::Gone`] if a
-    /// running writer takes segments away faster than they are read.
+    /// [`Error::Corrupt`] at the first damage; [`Error::Io`] if a file cannot be read, or if the log changes faster
+    /// than it can be; [`Error::Gone`] if a running writer takes segments away faster than they are read.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -5,6 +5,7 @@
 //! after the look, bears it out (`view`). Else the walk goes on by that one, from where it stands.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Inspector, view};
@@ -15,7 +16,7 @@ use crate::format::manifest::{Manifest, State};
 use crate::log::Tail;
 use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of};
-use crate::storage::Access;
+use crate::storage::{Access, Directory};
 use crate::{Lsn, walk};
 
 /// How often a walk looks again without coming further, and how often it runs after a writer that goes on.
@@ -133,10 +134,10 @@ impl<'a> Records<'a> {
         Ok(())
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    fn path(&self) -> PathBuf {
         let disk = &self.inspector.disk;
         let entry = self.view.segments.get(self.index);
-        entry.map_or_else(Default::default, |entry| walk::path_of(disk, entry))
+        entry.map_or_else(|| disk.path().to_owned(), |entry| walk::path_of(disk, entry))
     }
 
     fn pass(&mut self, scan: &mut Scan, base: u64, offset: u64, head: Head) -> std::io::Result<()> {
