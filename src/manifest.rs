@@ -93,7 +93,8 @@ fn write_new(directory: &dyn Directory, bytes: &[u8]) -> Result<()> {
         file.sync().map_err(|e| Error::io("fdatasync", &path, e))
     });
     if written.is_err() {
-        remove_if_there(directory, NEW)?;
+        // The next try removes it first, if this does not.
+        drop(remove_if_there(directory, NEW));
     }
     written
 }
@@ -109,9 +110,15 @@ pub(crate) fn remove_if_there(directory: &dyn Directory, name: &str) -> Result<(
 
 /// Gives the reserve's blocks back. False: there was none.
 fn release_reserve(directory: &dyn Directory) -> Result<bool> {
+    let file = directory.open(RESERVE, Access::ReadWrite);
     match directory.remove(RESERVE) {
-        // Journaling file systems hand blocks out again only once the removal is committed.
         Ok(()) => {
+            // Whoever else has it open, a backup or a child that is just being forked, would keep its blocks. After the
+            // name, so that a crash leaves no reserve that is none.
+            if let Ok(file) = file {
+                file.punch_hole(0..RESERVE_SIZE).unwrap_or_default();
+            }
+            // Journaling file systems hand blocks out again only once the removal is committed.
             directory.sync().map_err(|e| Error::io("fsync", directory.path(), e)).map(|()| true)
         }
         Err(_) => Ok(false),

@@ -150,4 +150,7 @@ mutant segment-left-behind src/log/recover.rs 's/if matches!\(error, Error::Full
 interleaved read-behind-a-close src/log/read.rs '/Behind a close the file/,/^        }/ s/self.health.is_closed\(\)/false/' p10_a_read
 interleaved leader-behind-a-close src/log/close.rs 's/self.while_leading\(\|\| Ok\(None\)\)\?;//' a_close_beside_a_failure
 interleaved durable-goes-back src/log/commit.rs 's/self.durable.fetch_max\(to, Ordering::AcqRel\);/self.durable.store(to, Ordering::Release);/' p10_checkpoints
+mutant reserve-kept-by-others src/manifest.rs 's/file.punch_hole\(0..RESERVE_SIZE\).unwrap_or_default\(\);//' --test real_fs has_open
+mutant leftover-in-the-way src/log/files.rs 's/None => crate::manifest::remove_if_there\(&\*self.directory, &name\)/None => Ok(())/' $sim faults
+mutant interrupted-recovery-called-clean src/log/recover.rs 's/\|\| is_new/|| is_new || manifest.segments.is_empty()/' $sim found
 exit $survived

@@ -81,17 +81,23 @@ impl Files {
                 }
                 sync_name().and_then(|()| Segment::recycle(&*self.directory, identity))
             }
-            None => Segment::create(&*self.directory, identity)
+            None => crate::manifest::remove_if_there(&*self.directory, &name)
+                .and_then(|()| Segment::create(&*self.directory, identity))
                 .and_then(|file| sync_name().map(|()| file)),
         };
         if made.is_err() {
-            // It must not stand in the way of the next try under the same name.
-            crate::manifest::remove_if_there(&*self.directory, &name)?;
+            self.discard(identity.id);
         }
         let file = made?;
         let start = identity.base + DATA_START;
         let (segment, writer) = Segment::map(path, file, identity, self.stores, start)?;
         Ok(SegmentWriter::new(segment, writer, DATA_START, self.stores))
+    }
+
+    /// A new segment that no manifest could be made to name must not keep a full disk full. Where it cannot be removed
+    /// either, the next one of its name takes its place.
+    pub(crate) fn discard(&self, id: u64) {
+        drop(crate::manifest::remove_if_there(&*self.directory, &file_name(id)));
     }
 
     /// Opens a segment to append to it from `end` on.

@@ -102,13 +102,13 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
     // only the cache has. What is done because of it, files removed first of all, must not outlive it.
     disk.sync().map_err(|e| Error::io("fsync", path, e))?;
     let names = disk.names().map_err(|e| Error::io("readdir", path, e))?;
-    let manifest = match manifest::load(&*disk)? {
-        Some(manifest) => manifest,
-        None => create(&*disk, &names, &options)?,
+    let (manifest, is_new) = match manifest::load(&*disk)? {
+        Some(manifest) => (manifest, false),
+        None => (create(&*disk, &names, &options)?, true),
     };
     check_files(&*disk, &manifest, &names)?;
     let files = Files::new(disk, options, manifest.log_id)?;
-    let found = if manifest.clean_end.is_some() || manifest.segments.is_empty() {
+    let found = if manifest.clean_end.is_some() || is_new {
         Found { sealed: Vec::new(), tail: LogTail::Clean, records: 0, bytes: 0 }
     } else {
         find_end(&*files.directory, &manifest)?
@@ -180,7 +180,8 @@ fn find_end(directory: &dyn Directory, manifest: &Manifest) -> Result<Found> {
     }
     let mut found = Found { sealed: Vec::new(), tail: LogTail::Clean, records: 0, bytes: 0 };
     let last_sealed = manifest.segments.iter().rev().find(|entry| !open(entry));
-    let mut at = last_sealed.map_or(manifest.durable, |entry| entry.end);
+    let nothing = if manifest.segments.is_empty() { manifest.next_base } else { manifest.durable };
+    let mut at = last_sealed.map_or(nothing, |entry| entry.end);
     let mut torn = false;
     for (index, entry) in manifest.segments.iter().enumerate().filter(|(_, entry)| open(entry)) {
         let mut scan = walk::scan(directory, manifest, index, Access::Direct)?;
@@ -278,8 +279,7 @@ fn take_over(
             manifest.durable = identity.base + DATA_START;
             if let Err(error) = manifest::store(directory, &manifest, true) {
                 if matches!(error, Error::Full { .. }) {
-                    // Nothing names it, and it would keep the disk full.
-                    manifest::remove_if_there(directory, &file_name(identity.id))?;
+                    files.discard(identity.id);
                 }
                 return Err(error);
             }

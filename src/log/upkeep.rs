@@ -82,10 +82,7 @@ impl Engine {
             if matches!(error, Error::Full { .. }) {
                 // Nothing names it; the numbers were never used.
                 (upkeep.stock.next_id, upkeep.stock.next_base) = (identity.id, identity.base);
-                manifest::remove_if_there(
-                    &*self.files.directory,
-                    &crate::segment::file_name(identity.id),
-                )?;
+                self.files.discard(identity.id);
             }
             return Err(error);
         }

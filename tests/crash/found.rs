@@ -323,3 +323,27 @@ fn p7_an_open_on_a_full_disk_leaves_no_segment_behind() {
         assert!(failed > 10, "{failed}");
     }
 }
+
+/// Recovery keeps no segment without a record; killed before it has made a new one, it leaves a log without any. That
+/// is no clean end, nor a new log.
+#[test]
+fn a_recovery_that_was_interrupted_is_no_clean_end() {
+    let fresh = SimDisk::new(1);
+    drop(open(&fresh, WriteMethod::Mmap, 0));
+    let mut without = 0;
+    for at in 1.. {
+        let disk = fresh.crash(1);
+        disk.cut_power_at(at);
+        let options = Options::new().segment_size(SIZE).spare_segments(0);
+        let whole = options.open_on(&disk).is_ok();
+        disk.restart();
+        without += u64::from(!disk.files().iter().any(|name| name.ends_with(".seg")));
+        let log = open(&disk, WriteMethod::Mmap, 1);
+        assert!(matches!(log.recovery().tail, duralog::Tail::Unclean { .. }), "call {at}");
+        if whole {
+            break;
+        }
+    }
+    assert!(without > 0);
+    assert_eq!(open(&SimDisk::new(2), WriteMethod::Mmap, 1).recovery().tail, duralog::Tail::Clean);
+}

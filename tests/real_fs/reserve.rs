@@ -104,6 +104,16 @@ fn left_empty(disk: &Path, dir: &Path) {
     checkpoint_makes_room(&log, &lsns, disk);
 }
 
+/// Someone has the reserve open (a backup, a child that is being forked): to remove its name gives nothing back.
+fn held(disk: &Path, dir: &Path) {
+    let log = small("auto").open(dir).unwrap();
+    let mut lsns = Vec::new();
+    append_all(&log, &mut lsns);
+    log.commit().unwrap();
+    let _held = std::fs::File::open(dir.join("RESERVE")).unwrap();
+    checkpoint_makes_room(&log, &lsns, disk);
+}
+
 /// In a process that forks no one: until a child executes its program it holds copies of all our descriptors, and
 /// with them the blocks of files that were removed.
 pub fn child(task: &Task) {
@@ -111,6 +121,7 @@ pub fn child(task: &Task) {
     match task.how.as_str() {
         "not_spent" => rounds(disk, |dir| not_spent(disk, dir)),
         "left_empty" => rounds(disk, |dir| left_empty(disk, dir)),
+        "held" => rounds(disk, |dir| held(disk, dir)),
         how => rounds(disk, |dir| one_round(disk, dir, how)),
     }
 }
@@ -145,4 +156,11 @@ fn p7_the_reserve_is_not_spent_on_appends() {
 #[test]
 fn p7_a_reserve_that_a_kill_left_empty_is_filled_again() {
     run("tmpfs", "left_empty");
+}
+
+#[test]
+fn p7_a_reserve_that_someone_has_open_is_given_back() {
+    run("tmpfs", "held");
+    run("ext4", "held");
+    run("xfs", "held");
 }
