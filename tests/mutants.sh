@@ -118,7 +118,6 @@ mutant damage-named-elsewhere src/segment/verdict.rs 's/^            at: cut,$/ 
 mutant refused-yet-changed src/log/recover.rs 's/    let found = if manifest.clean_end/    drop(manifest::remove_if_there(\&*files.directory, manifest::RESERVE));\n    let found = if manifest.clean_end/' $sim bit_rot
 mutant msync-begins-too-late src/log/commit.rs 's/durable.saturating_sub\(active.base\(\)\)\.\./(durable + 4096).saturating_sub(active.base())../' $sim faults
 mutant msync-of-a-rolled-segment-too-short src/log/commit.rs 's/\.\.segment.identity\(\).size;/..segment.identity().size \/ 2;/' $sim faults
-mutant leftovers-in-the-way src/log/files.rs 's/if made.is_err\(\) \{/if false {/' $sim faults
 mutant step-after-the-end src/log/upkeep.rs '/pub\(crate\) fn step/,/First: on/ s/self.health.check\(\)\?;//' $sim faults
 interleaved no-one-is-woken src/log/commit.rs 's/^        self.group.synced.notify_all\(\);//' p1_
 interleaved woken-too-early src/log/commit.rs '/fn stop_leading/,/^    }/ { s/^        self.group.synced.notify_all\(\);//; s/let mut state = /self.group.synced.notify_all(); &/ }' p1_
