@@ -126,11 +126,23 @@ fn a_reader_from_the_document_alone_finds_the_same_records() {
     compare(path, "after recovery");
 }
 
+/// Whether the log has a watermark on this file system; if not, that the test is skipped.
+fn has_watermark(dir: &Path) -> bool {
+    let there = dir.join("WATERMARK").exists();
+    if !there {
+        eprintln!("skipped: stores are not safe on this file system, so there is no watermark");
+    }
+    there
+}
+
 /// Nothing but the watermark knows of a group at the end, together with all of its marks.
 #[test]
 fn p5_the_watermark_vouches_for_what_marks_cannot() {
     let dir = tempfile::tempdir().unwrap();
     let log = small().open(dir.path()).unwrap();
+    if !has_watermark(dir.path()) {
+        return;
+    }
     // The last manifest is then one of an empty log.
     while log.stats().segments_ready == 0 {
         std::thread::yield_now();
@@ -159,6 +171,9 @@ fn p5_a_manifest_of_a_clean_close_is_refused_when_the_log_went_on() {
     let dir = tempfile::tempdir().unwrap();
     let log = small().open(dir.path()).unwrap();
     log.append_durable(b"one").unwrap();
+    if !has_watermark(dir.path()) {
+        return;
+    }
     log.close().unwrap();
     let old = std::fs::read(dir.path().join("MANIFEST")).unwrap();
     let log = small().open(dir.path()).unwrap();
@@ -212,10 +227,13 @@ fn dump(bytes: &[u8]) -> String {
 }
 
 /// The log of the examples: the random id and salt replaced by fixed ones, and every checksum after them.
-fn example() -> [Vec<u8>; 4] {
+fn example() -> Option<[Vec<u8>; 4]> {
     let dir = tempfile::tempdir().unwrap();
     let log = small().open(dir.path()).unwrap();
     log.append_durable(b"hello").unwrap();
+    if !has_watermark(dir.path()) {
+        return None;
+    }
     let mut watermark = std::fs::read(dir.path().join("WATERMARK")).unwrap();
     log.append_batch(&["debit 5", "credit 5"]).unwrap();
     log.roll().unwrap();
@@ -244,13 +262,13 @@ fn example() -> [Vec<u8>; 4] {
     let sum = crc32c(0, &slot[..32]);
     slot[32..].copy_from_slice(&sum.to_le_bytes());
     let slot = slot.to_vec();
-    [manifest[..48].to_vec(), segment[..80].to_vec(), segment[4096..at + 8].to_vec(), slot]
+    Some([manifest[..48].to_vec(), segment[..80].to_vec(), segment[4096..at + 8].to_vec(), slot])
 }
 
 /// With `DURALOG_BLESS=1` it prints the text of section 8 instead of comparing it.
 #[test]
 fn the_worked_examples_are_what_the_engine_writes() {
-    let [manifest, header, frames, slot] = example();
+    let Some([manifest, header, frames, slot]) = example() else { return };
     let length_known_only_there = manifest[..24].to_vec();
     let text = format!(
         "A manifest begins with its prefix:\n\n```text\n{}```\n\n\

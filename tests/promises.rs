@@ -174,7 +174,8 @@ fn p5_damage_before_a_mark_is_an_error_that_says_where() {
     log.append_durable(b"second record").unwrap();
     log.append_durable(b"third record").unwrap();
     drop(log);
-    std::fs::remove_file(dir.path().join("WATERMARK")).unwrap();
+    // Not on every file system is there one.
+    drop(std::fs::remove_file(dir.path().join("WATERMARK")));
     let name = segment_files(dir.path())[0].clone();
     let path = dir.path().join(&name);
     let mut bytes = std::fs::read(&path).unwrap();
