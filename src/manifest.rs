@@ -1,11 +1,13 @@
 //! The manifest as a file: loaded at open, replaced atomically at every change of the set of segments.
 
+use std::path::Path;
+
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::header::Refusal;
 use crate::format::manifest::Manifest;
 use crate::format::watermark::highest;
-use crate::storage::{Access, Directory};
+use crate::storage::{Access, Directory, File};
 use crate::watermark;
 
 pub(crate) const NAME: &str = "MANIFEST";
@@ -109,7 +111,7 @@ pub(crate) fn remove_if_there(directory: &dyn Directory, name: &str) -> Result<(
 }
 
 /// Gives the reserve's blocks back. False: there was none.
-fn release_reserve(directory: &dyn Directory) -> Result<bool> {
+pub(crate) fn release_reserve(directory: &dyn Directory) -> Result<bool> {
     let file = directory.open(RESERVE, Access::ReadWrite);
     match directory.remove(RESERVE) {
         Ok(()) => {
@@ -132,23 +134,35 @@ pub(crate) fn fill_reserve(directory: &dyn Directory) -> Result<()> {
     let file = match directory.create(RESERVE) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-            let there = directory.open(RESERVE, Access::Read).and_then(|file| file.status());
-            // One that a crash left empty holds nothing back.
-            if there.is_ok_and(|status| status.len == RESERVE_SIZE) {
-                return Ok(());
+            let there = directory
+                .open(RESERVE, Access::ReadWrite)
+                .and_then(|file| file.status().map(|status| (file, status)));
+            match there {
+                Ok((_, there)) if there.len == RESERVE_SIZE && there.held >= RESERVE_SIZE => {
+                    return Ok(());
+                }
+                // Restored by a tool that leaves out zeros; or on a file system that tells no blocks.
+                Ok((file, there)) if there.len == RESERVE_SIZE => return fill(&*file, &path),
+                // One that a crash left empty holds nothing back.
+                _ => {}
             }
             remove_if_there(directory, RESERVE)?;
             directory.create(RESERVE).map_err(|e| Error::io("open", &path, e))?
         }
         Err(e) => return Err(Error::io("open", &path, e)),
     };
-    let filled = file
-        .allocate(RESERVE_SIZE)
-        .map_err(|e| Error::io("fallocate", &path, e))
-        .and_then(|()| file.sync().map_err(|e| Error::io("fdatasync", &path, e)))
+    let filled = fill(&*file, &path)
         .and_then(|()| directory.sync().map_err(|e| Error::io("fsync", directory.path(), e)));
     if filled.is_err() {
-        remove_if_there(directory, RESERVE)?;
+        // If it stays it is replaced the next time, or is a reserve.
+        drop(remove_if_there(directory, RESERVE));
     }
     filled
+}
+
+fn fill(reserve: &dyn File, path: &Path) -> Result<()> {
+    reserve
+        .allocate(RESERVE_SIZE)
+        .map_err(|e| Error::io("fallocate", path, e))
+        .and_then(|()| reserve.sync().map_err(|e| Error::io("fdatasync", path, e)))
 }

@@ -90,7 +90,7 @@ fn create(directory: &dyn Directory) -> Result<Arc<dyn File>> {
         .and_then(|()| file.sync().map_err(|e| Error::io("fdatasync", &path, e)))
         .and_then(|()| directory.sync().map_err(|e| Error::io("fsync", directory.path(), e)));
     if filled.is_err() {
-        remove_if_there(directory, NAME)?;
+        drop(remove_if_there(directory, NAME)); // else replaced the next time
     }
     filled.map(|()| file)
 }

@@ -151,3 +151,22 @@ fn p7_holes_of_a_restored_log_are_filled_before_they_are_stored_into() {
     log.append_durable(&[8; 60_000]).unwrap();
     assert_eq!(payloads(&log).len(), 2);
 }
+
+/// A tool that leaves out zeros makes a hole of the whole reserve.
+#[test]
+fn p7_the_reserve_of_a_restored_log_is_filled_again() {
+    let dir = tempfile::tempdir().unwrap();
+    small().open(dir.path()).unwrap().close().unwrap();
+    let reserve = dir.path().join("RESERVE");
+    let len = std::fs::metadata(&reserve).unwrap().len();
+    let before = std::fs::metadata(&reserve).unwrap().blocks() * 512;
+    // Restored by a tool that leaves out zeros.
+    std::fs::remove_file(&reserve).unwrap();
+    std::fs::File::create_new(&reserve).unwrap().set_len(len).unwrap();
+    eprintln!("before {before}, after cp {}", std::fs::metadata(&reserve).unwrap().blocks() * 512);
+    let log = small().open(dir.path()).unwrap();
+    log.append_durable(&[7; 60_000]).unwrap();
+    log.append_durable(&[7; 60_000]).unwrap();
+    let held = std::fs::metadata(&reserve).unwrap().blocks() * 512;
+    assert!(held >= len, "the reserve of {len} bytes holds {held} back");
+}

@@ -28,6 +28,8 @@ pub(crate) struct Stock {
     pub(crate) next_base: u64,
     /// Ids of files that no durable manifest names and that may be recycled.
     pub(crate) pool: Vec<u64>,
+    /// There was a reserve in this instance's time: where it is gone, it was spent and is owed.
+    pub(crate) had_reserve: bool,
 }
 
 impl Files {
@@ -98,6 +100,17 @@ impl Files {
     /// either, the next one of its name takes its place.
     pub(crate) fn discard(&self, id: u64) {
         drop(crate::manifest::remove_if_there(&*self.directory, &file_name(id)));
+    }
+
+    /// Fills the reserve. False: there is no room for it.
+    pub(crate) fn fill_reserve(&self, stock: &mut Stock) -> Result<bool> {
+        match crate::manifest::fill_reserve(&*self.directory) {
+            Err(Error::Full { .. }) => Ok(false),
+            filled => filled.map(|()| {
+                stock.had_reserve = true;
+                true
+            }),
+        }
     }
 
     /// Opens a segment to append to it from `end` on.

@@ -22,7 +22,7 @@ use crate::format::manifest::{Entry, Manifest, State};
 use crate::manifest;
 use crate::options::Options;
 use crate::segment::verdict::Verdict;
-use crate::segment::{file_name, id_of, is_mapped, open_checked};
+use crate::segment::{SegmentWriter, file_name, id_of, is_mapped, open_checked};
 use crate::storage::{Access, Directory, Disk, create_directory};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
@@ -235,6 +235,11 @@ fn take_over(
             manifest.durable = manifest.durable.max(end);
         }
     }
+    // Before the clean end goes: what fails here leaves a clean log, which needs no new segment.
+    let clean = match (old.clean_end, manifest.active().copied()) {
+        (Some(end), Some(active)) => Some(open_clean(&files, &manifest, &active, end)?),
+        _ => None,
+    };
     if manifest.segments != old.segments || old.clean_end.is_some() {
         manifest::store(directory, &manifest, true)?;
     } else {
@@ -245,6 +250,7 @@ fn take_over(
         next_id: manifest.next_id,
         next_base: manifest.next_base,
         pool: Vec::new(),
+        had_reserve: false,
     };
     // From here on the end of the log stands; what has no place in it may go.
     manifest::remove_if_there(directory, manifest::NEW)?;
@@ -254,41 +260,65 @@ fn take_over(
         removed += 1;
     }
     // Before any segment takes the room: a checkpoint on a full disk lives on it.
-    match manifest::fill_reserve(directory) {
-        Err(Error::Full { .. }) | Ok(()) => {}
-        Err(error) => return Err(error),
-    }
+    files.fill_reserve(&mut stock)?;
     for entry in &found.sealed {
         give_rest_back(directory, entry);
     }
-    let (writer, ready) = match (old.clean_end, manifest.active().copied()) {
-        (Some(end), Some(active)) => {
-            let ready = manifest.segments.iter().filter(|entry| entry.state == State::Ready);
-            let open = |entry: &Entry| files.open_writer(entry, entry.base + DATA_START);
-            let ready = ready.map(open).collect::<Result<VecDeque<_>>>()?;
-            (files.open_writer(&active, end)?, ready)
-        }
-        _ => {
-            let writer = files.make_segment(&mut stock)?;
-            let identity = *writer.segment().identity();
-            (stock.next_id, stock.next_base) = (identity.id + 1, identity.base + identity.size);
-            manifest.generation += 1;
-            (manifest.next_id, manifest.next_base) = (stock.next_id, stock.next_base);
-            manifest.segments.push(files::entry(&identity, State::Active, 0));
-            // Everything below the new window is durable: all that is reported was read from the disk.
-            manifest.durable = identity.base + DATA_START;
-            if let Err(error) = manifest::store(directory, &manifest, true) {
-                if matches!(error, Error::Full { .. }) {
-                    files.discard(identity.id);
-                }
-                return Err(error);
-            }
-            stock.generation = manifest.generation;
-            (writer, VecDeque::new())
+    let (writer, ready, watermark) = match clean {
+        Some(opened) => opened,
+        None => {
+            let writer = first_segment(&files, &mut manifest, &mut stock)?;
+            // Only now: until a manifest knew what it says, it was evidence.
+            let watermark = Watermark::open(&*files.directory, files.log_id)?;
+            (writer, VecDeque::new(), watermark)
         }
     };
-    let watermark = Watermark::open(&*files.directory, files.log_id)?;
     Ok((engine(files, &manifest, stock, writer, ready, watermark), removed))
+}
+
+/// The active segment, the ready ones and the watermark of a log that was closed cleanly. Changes no byte of them.
+fn open_clean(
+    files: &Files,
+    manifest: &Manifest,
+    active: &Entry,
+    end: u64,
+) -> Result<(SegmentWriter, VecDeque<SegmentWriter>, Option<Watermark>)> {
+    let ready = manifest.segments.iter().filter(|entry| entry.state == State::Ready);
+    let open = |entry: &Entry| files.open_writer(entry, entry.base + DATA_START);
+    let ready = ready.map(open).collect::<Result<VecDeque<_>>>()?;
+    let writer = files.open_writer(active, end)?;
+    Ok((writer, ready, Watermark::open(&*files.directory, files.log_id)?))
+}
+
+/// Makes the segment to go on in, and names it in a durable manifest.
+fn first_segment(
+    files: &Files,
+    manifest: &mut Manifest,
+    stock: &mut Stock,
+) -> Result<SegmentWriter> {
+    let directory = &*files.directory;
+    let writer = match files.make_segment(stock) {
+        // The reserve may have taken the room that there was.
+        Err(Error::Full { .. }) if manifest::release_reserve(directory)? => {
+            files.make_segment(stock)?
+        }
+        made => made?,
+    };
+    let identity = *writer.segment().identity();
+    (stock.next_id, stock.next_base) = (identity.id + 1, identity.base + identity.size);
+    manifest.generation += 1;
+    (manifest.next_id, manifest.next_base) = (stock.next_id, stock.next_base);
+    manifest.segments.push(files::entry(&identity, State::Active, 0));
+    // Everything below the new window is durable: all that is reported was read from the disk.
+    manifest.durable = identity.base + DATA_START;
+    if let Err(error) = manifest::store(directory, manifest, true) {
+        if matches!(error, Error::Full { .. }) {
+            files.discard(identity.id);
+        }
+        return Err(error);
+    }
+    stock.generation = manifest.generation;
+    Ok(writer)
 }
 
 /// A segment that ended early gives the blocks behind its end back. Only space is at stake: where the file
@@ -310,8 +340,8 @@ fn engine(
     files: Files,
     manifest: &Manifest,
     stock: Stock,
-    writer: crate::segment::SegmentWriter,
-    ready: VecDeque<crate::segment::SegmentWriter>,
+    writer: SegmentWriter,
+    ready: VecDeque<SegmentWriter>,
     watermark: Option<Watermark>,
 ) -> Engine {
     let end = writer.lsn();

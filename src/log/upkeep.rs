@@ -52,7 +52,7 @@ impl Engine {
             segment.warm()?;
         }
         released?;
-        manifest::fill_reserve(&*self.files.directory).map_err(|e| self.health.unless_full(e))
+        self.files.fill_reserve(&mut upkeep.stock).map(drop).map_err(|e| self.health.poison(e))
     }
 
     /// Makes sure that there is a segment to roll into.
@@ -69,9 +69,7 @@ impl Engine {
 
     /// Makes a segment ready and names it in a durable manifest: only then may it be appended to.
     pub(super) fn provide(&self, upkeep: &mut Upkeep) -> Result<()> {
-        // What a checkpoint took of a full disk comes first: else the segment would take it, and the next
-        // checkpoint fail.
-        manifest::fill_reserve(&*self.files.directory).map_err(|e| self.health.unless_full(e))?;
+        self.refill_reserve(upkeep)?;
         let made = self.files.make_segment(&mut upkeep.stock);
         let made = made.map_err(|e| self.health.unless_full(e))?;
         let identity = *made.segment().identity();
@@ -88,6 +86,22 @@ impl Engine {
         }
         self.tail.lock().ready.push_back(made);
         Ok(())
+    }
+
+    /// What a checkpoint took of a full disk comes before the next segment, which else would take the room, and the
+    /// next checkpoint would fail. A recycled file takes none.
+    fn refill_reserve(&self, upkeep: &mut Upkeep) -> Result<()> {
+        let stock = &mut upkeep.stock;
+        let filled = self.files.fill_reserve(stock).map_err(|e| self.health.poison(e))?;
+        if filled || !stock.had_reserve || !stock.pool.is_empty() {
+            return Ok(());
+        }
+        let what = "the room for the reserve has to come first";
+        Err(Error::Full {
+            op: "fallocate",
+            path: self.files.directory.path().join(manifest::RESERVE),
+            source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
+        })
     }
 
     fn seals_due(&self, upkeep: &Upkeep) -> bool {

@@ -27,9 +27,10 @@ impl File for DiskFile {
         let len = u64::try_from(stat.st_size).unwrap_or(0);
         // st_blocks counts units of 512 bytes whatever the file system's block is (stat(2)). It may count blocks
         // of metadata too, so a hole is also looked for; where no one tells of holes the end is one (lseek(2)).
-        let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) >= len
-            && fs::seek(&self.fd, fs::SeekFrom::Hole(0)).is_ok_and(|hole| hole >= len);
-        Ok(Status { len, allocated, id: (stat.st_dev, stat.st_ino) })
+        let held = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+        let allocated =
+            held >= len && fs::seek(&self.fd, fs::SeekFrom::Hole(0)).is_ok_and(|hole| hole >= len);
+        Ok(Status { len, held, allocated, id: (stat.st_dev, stat.st_ino) })
     }
 
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {

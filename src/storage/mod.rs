@@ -51,6 +51,8 @@ pub(crate) const DIRECT_ALIGN: usize = 4096;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Status {
     pub(crate) len: u64,
+    /// Bytes on the disk, in holes none.
+    pub(crate) held: u64,
     /// Every byte has a block on the disk, so that writing needs no more space.
     pub(crate) allocated: bool,
     /// Which file it is, under whatever name: device and inode.

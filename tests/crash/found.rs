@@ -347,3 +347,103 @@ fn a_recovery_that_was_interrupted_is_no_clean_end() {
     assert!(without > 0);
     assert_eq!(open(&SimDisk::new(2), WriteMethod::Mmap, 1).recovery().tail, duralog::Tail::Clean);
 }
+
+/// The reserve cannot be filled again, since another program took the room; spare files need none.
+#[test]
+fn p7_spare_files_are_used_though_the_reserve_is_owed() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, WriteMethod::Mmap, 2);
+    for _ in 0..4 {
+        log.append_durable(&[7; 9000]).unwrap();
+        log.step().unwrap();
+    }
+    disk.set_capacity(Some(disk.used()));
+    while log.append_durable(&[7; 9000]).is_ok() {}
+    log.checkpoint(log.durable()).unwrap();
+    assert_eq!(log.stats().segments_spare, 2);
+    disk.set_capacity(Some(disk.used() + 10 * 4096));
+    for round in 0..6 {
+        log.append_durable(&[8; 9000]).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        log.checkpoint(log.durable()).unwrap();
+    }
+}
+
+/// Where there never was room for a reserve the log does without.
+#[test]
+fn p7_a_disk_smaller_than_the_reserve_is_used() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(Some(400 << 10));
+    let log = open(&disk, WriteMethod::Mmap, 0);
+    let mut records = 0;
+    while log.append_durable(&[7; 9000]).is_ok() {
+        records += 1;
+    }
+    assert!(records > 20, "{records}");
+}
+
+/// An open after a crash needs a segment, and that comes before the reserve.
+#[test]
+fn p7_the_reserve_is_not_in_the_way_of_an_open() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, WriteMethod::Mmap, 0);
+    let lsn = log.append_durable(&[7; 9000]).unwrap();
+    log.step().unwrap();
+    let held = log.read(lsn).unwrap();
+    disk.set_capacity(Some(disk.used()));
+    while log.append_durable(&[7; 9000]).is_ok() {}
+    log.checkpoint(log.durable()).unwrap();
+    drop(log);
+    drop(held);
+    assert!(!disk.files().contains(&"RESERVE".to_owned()), "the checkpoint took it");
+    let used = disk.used();
+    for free in 6..140 {
+        let again = disk.crash(1);
+        again.set_capacity(Some(used + free * 4096));
+        let opened = Options::new().segment_size(SIZE).spare_segments(0).open_on(&again);
+        assert!(opened.is_ok(), "{free} pages are free: {}", opened.unwrap_err());
+    }
+}
+
+#[test]
+fn p7_a_reserve_that_cannot_be_removed_is_no_poison() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, WriteMethod::Mmap, 0);
+    let lsn = log.append_durable(&[7; 9000]).unwrap();
+    log.step().unwrap();
+    let _held = log.read(lsn).unwrap();
+    disk.set_capacity(Some(disk.used()));
+    while log.append_durable(&[7; 9000]).is_ok() {}
+    log.checkpoint(log.durable()).unwrap();
+    disk.set_capacity(Some(disk.used() + 4096));
+    disk.order(Fault::new(Call::Remove, 1, 5));
+    let error = log.append(&[7; 9000]).unwrap_err();
+    assert!(error.is_full() && !error.is_poisoned(), "{error}");
+}
+
+/// What fails before anything was appended leaves a clean log clean: it needs no new segment, for which there may
+/// be no room.
+#[test]
+fn p7_a_clean_log_whose_open_failed_is_still_clean() {
+    for call in [Call::Map, Call::Open, Call::Status, Call::Read] {
+        for nth in 1.. {
+            let disk = SimDisk::new(1);
+            let log = open(&disk, WriteMethod::Mmap, 0);
+            disk.set_capacity(Some(disk.used()));
+            while log.append_durable(&[7; 3000]).is_ok() {}
+            log.close().unwrap();
+            drop(log);
+            disk.set_capacity(Some(disk.used() + 2 * 4096));
+            disk.order(Fault::new(call, nth, 12)); // ENOMEM
+            let options = || Options::new().segment_size(SIZE).spare_segments(0);
+            let first = options().open_on(&disk);
+            if disk.struck() == 0 {
+                break;
+            }
+            let Err(first) = first else { continue };
+            disk.mend();
+            let again = options().open_on(&disk);
+            let log = again.unwrap_or_else(|e| panic!("{call:?} {nth}: first {first}; then {e}"));
+            assert_eq!(log.recovery().tail, duralog::Tail::Clean, "{call:?} {nth}: {first}");
+        }
+    }
+}

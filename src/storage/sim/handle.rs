@@ -196,7 +196,8 @@ impl File for SimFile {
         call(&self.world, Call::Status, |world| {
             let id = (world.device, self.inode as u64);
             let inode = world.inode(self.inode)?;
-            Ok(Status { len: inode.len() as u64, allocated: inode.is_allocated(), id })
+            let held = (inode.pages_allocated() * PAGE) as u64;
+            Ok(Status { len: inode.len() as u64, held, allocated: inode.is_allocated(), id })
         })
     }
 
