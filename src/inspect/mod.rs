@@ -111,7 +111,8 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] below the head or beyond every segment.
+    /// [`Error::OutOfRange`] below the head or beyond every segment, and those of [`open`](Inspector::open), since
+    /// the manifest is read anew.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -122,12 +123,13 @@ impl Inspector {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn records_from(&self, from: Lsn) -> Result<Records<'_>> {
-        let (head, end) = (self.summary.head, Lsn::new(self.manifest.next_base));
-        let end = self.summary.clean_end.unwrap_or(end);
+        let view = view::newest(&self.disk)?;
+        let head = Lsn::new(view::head(&view));
+        let end = Lsn::new(view.clean_end.unwrap_or(view.next_base));
         if from < head || from > end {
             return Err(Error::OutOfRange { lsn: from, head, end });
         }
-        Ok(Records::new(self, Arc::clone(&self.manifest), from.get()))
+        Ok(Records::new(self, view, from.get()))
     }
 
     /// Reads everything, the headers of ready segments too: the log as it is now.
@@ -159,7 +161,7 @@ impl Inspector {
         let (mut count, mut bytes) = (0, 0);
         let view = view::newest(&self.disk)?;
         let head = view::head(&view);
-        let mut records = Records::new(self, view, head);
+        let mut records = Records::new(self, view, head).bounded();
         for record in records.by_ref() {
             (count, bytes) = (count + 1, bytes + record?.payload.len() as u64);
         }

@@ -50,18 +50,25 @@ pub struct Records<'a> {
     ready: VecDeque<OwnedRecord>,
     /// The end of the last frame that is in no unfinished batch; 0 before the first.
     end: u64,
+    /// Where it began to read the file: all that it holds in memory is of that moment or later.
+    begun: u64,
     /// The last record passed.
     last: Option<u64>,
     /// Looks since `end` last moved, and times that the writer was found to have gone on.
     looks: usize,
     chases: usize,
+    /// Such times that are enough.
+    enough: usize,
     tail: Option<Tail>,
     done: bool,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn new(inspector: &'a Inspector, view: Arc<Manifest>, from: u64) -> Records<'a> {
+        // Into what is not sealed the walk goes by the frames alone: what lies there behind a hole is not in the log.
+        let sealed = view.segments.partition_point(|entry| entry.state == State::Sealed);
         let index = view.segments.partition_point(|entry| entry.base + entry.size <= from);
+        let index = index.min(sealed);
         Records {
             inspector,
             view,
@@ -71,12 +78,19 @@ impl<'a> Records<'a> {
             batch: Vec::new(),
             ready: VecDeque::new(),
             end: 0,
+            begun: 0,
             last: None,
             looks: 0,
             chases: 0,
+            enough: usize::MAX,
             tail: None,
             done: false,
         }
+    }
+
+    /// Ends at some moment of the log, however fast a writer goes on.
+    pub(super) fn bounded(self) -> Records<'a> {
+        Records { enough: RETRIES, ..self }
     }
 
     /// How the log ends; none before the iterator has come there.
@@ -174,6 +188,7 @@ impl<'a> Records<'a> {
         }
         match walk::scan(&self.inspector.disk, &self.view, self.index, Access::Read) {
             Ok(mut scan) => {
+                self.begun = entry.base + at;
                 scan.go_to(at);
                 self.scan = Some(scan);
                 Ok(())
@@ -216,7 +231,9 @@ impl<'a> Records<'a> {
     fn ends(&mut self, mut scan: Scan, stop: &Stop, torn: bool) -> Result<()> {
         let now = view::newest(&self.inspector.disk)?;
         let at = Lsn::new(self.end);
-        if view::ends_the_same(&self.view, &now, self.index) && now.durable <= self.end {
+        let same = view::ends_the_same(&self.view, &now, self.index) && now.durable <= self.end;
+        // Of what was read before the walk came here a part may be as it was then.
+        if same && self.begun == self.end {
             self.finish(if torn { Tail::Torn { at } } else { Tail::Unclean { at } });
             return Ok(());
         }
@@ -228,7 +245,7 @@ impl<'a> Records<'a> {
     fn chase(&mut self, now: Arc<Manifest>) -> Result<()> {
         self.adopt(now)?;
         self.chases += 1;
-        if self.chases > RETRIES {
+        if self.chases > self.enough {
             self.finish(Tail::Unclean { at: Lsn::new(self.end) });
         }
         Ok(())

@@ -28,10 +28,9 @@ pub(super) fn newest(disk: &Disk) -> Result<Arc<Manifest>> {
         let what = "it is missing, but there are segments";
         return Err(Error::corrupt(dir.join(manifest::NAME), None, 0, Lsn::MIN..Lsn::MIN, what));
     }
-    match names
-        .into_iter()
-        .find(|name| ![manifest::NEW, manifest::RESERVE, watermark::NAME].contains(&&**name))
-    {
+    // As for an open.
+    let harmless = [manifest::NEW, manifest::RESERVE, watermark::NAME, "lost+found"];
+    match names.into_iter().find(|name| !harmless.contains(&&**name)) {
         Some(found) => Err(Error::NotALog { dir, found }),
         None => Err(Error::NoLog { dir }),
     }
