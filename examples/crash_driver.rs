@@ -190,7 +190,7 @@ impl Driver<'_> {
     /// durable, and nothing is being prepared (on a full disk nothing ever is ready: not for ever).
     fn committed_under_a_tracer(&self, n: u64) {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-        for _ in 0..200 {
+        for _ in 0..5000 {
             if self.log.stats().segments_ready > 0 {
                 break;
             }

@@ -65,7 +65,7 @@ fn is_told(error: &Error) -> bool {
 
 /// Damage is told, by both ways to read, or nothing is missing and nothing else is there.
 fn check(files: &Files, records: &[Vec<u8>], what: &str) {
-    let dir = tempfile::tempdir_in(memory()).unwrap();
+    let dir = in_memory();
     write_dir(dir.path(), files);
     let inspected = duralog::inspect::Inspector::open(dir.path())
         .and_then(|inspector| inspector.records().map(|r| r.map(|r| r.payload)).collect());
@@ -78,9 +78,8 @@ fn check(files: &Files, records: &[Vec<u8>], what: &str) {
 }
 
 /// Thousands of small directories: in memory, where the system has a file system for that.
-fn memory() -> &'static Path {
-    let shm = Path::new("/dev/shm");
-    if shm.is_dir() { shm } else { Path::new("/tmp") }
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 #[test]

@@ -144,7 +144,7 @@ mutant held-forgotten src/log/retain.rs 's/self.signal.wake\(\); \/\/ it looks.*
 mutant holes-stored-into src/segment/file.rs 's/if stores && !allocated/if false/' --test found holes
 mutant lock-left-to-a-child src/storage/disk.rs 's/fs::flock\(&self.directory, FlockOperation::Unlock\).unwrap_or_default\(\);//' --lib the_lock
 mutant cached-manifest-trusted src/log/recover.rs 's/^    disk.sync\(\).map_err.*$//' $sim only_the_cache
-mutant reserve-not-refilled src/log/upkeep.rs '/What a checkpoint took/,/unless_full/ s/manifest::fill_reserve.*$//' $sim one_checkpoint
+mutant reserve-not-refilled src/log/upkeep.rs 's/self.refill_reserve\(upkeep\)\?;//' $sim one_checkpoint
 mutant segment-left-behind src/log/recover.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{/if false {/' $sim leaves_no_segment
 interleaved read-behind-a-close src/log/read.rs '/Behind a close the file/,/^        }/ s/self.health.is_closed\(\)/false/' p10_a_read
 interleaved leader-behind-a-close src/log/close.rs 's/self.while_leading\(\|\| Ok\(None\)\)\?;//' a_close_beside_a_failure
@@ -152,4 +152,11 @@ interleaved durable-goes-back src/log/commit.rs 's/self.durable.fetch_max\(to, O
 mutant reserve-kept-by-others src/manifest.rs 's/file.punch_hole\(0..RESERVE_SIZE\).unwrap_or_default\(\);//' --test real_fs has_open
 mutant leftover-in-the-way src/log/files.rs 's/None => crate::manifest::remove_if_there\(&\*self.directory, &name\)/None => Ok(())/' $sim faults
 mutant interrupted-recovery-called-clean src/log/recover.rs 's/\|\| is_new/|| is_new || manifest.segments.is_empty()/' $sim found
+mutant spare-files-not-used src/log/upkeep.rs 's/ \|\| !stock.pool.is_empty\(\)//' $sim spare_files
+mutant reserve-demanded-of-a-small-disk src/log/upkeep.rs 's/ \|\| !stock.had_reserve//' $sim smaller_than
+mutant reserve-in-the-way src/log/recover.rs 's/if manifest::release_reserve\(directory\)\? =>/if false =>/' $sim in_the_way_of_an_open
+mutant reserve-that-stays-poisons src/manifest.rs 's/drop\(remove_if_there\(directory, RESERVE\)\);/remove_if_there(directory, RESERVE)?;/' $sim cannot_be_removed
+mutant hole-for-a-reserve src/manifest.rs 's/ && there.held >= RESERVE_SIZE//' --test found restored
+mutant stale-look-believed src/inspect/records.rs 's/if same && self.begun == self.end/if same/' --test inspect_late
+mutant shown-from-behind-a-hole src/inspect/records.rs 's/let index = index.min\(sealed\);//' --test inspect_late
 exit $survived

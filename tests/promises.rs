@@ -287,7 +287,7 @@ fn p10_a_checkpoint_frees_what_it_may_and_not_what_a_reader_holds() {
     let kept: Vec<Lsn> = log.replay_from(lsns[400]).unwrap().map(|r| r.unwrap().lsn()).collect();
     assert_eq!(kept, lsns[400..]);
     drop(held);
-    for _ in 0..100 {
+    for _ in 0..3000 {
         if !file.exists() {
             break;
         }
@@ -407,7 +407,7 @@ fn background_policies_make_records_durable_without_a_commit() {
         let dir = tempfile::tempdir().unwrap();
         let log = small().sync_policy(policy).open(dir.path()).unwrap();
         let lsn = log.append(&[1; 20_000]).unwrap();
-        for _ in 0..400 {
+        for _ in 0..12_000 {
             if log.durable() > lsn {
                 break;
             }

@@ -9,11 +9,14 @@
 )]
 
 mod common;
+#[path = "common/strace.rs"]
+mod strace_here;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use common::{Appender, TestLog};
+use strace_here::can_trace;
 
 const CALLS: &str = "trace=write,fdatasync,fsync";
 
@@ -24,12 +27,6 @@ enum Call {
     Sync,
     /// Lines were written to standard output.
     Print(usize),
-}
-
-fn can_trace() -> bool {
-    let mut probe = Command::new("strace");
-    probe.args(["-o", "/dev/null", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
-    probe.status().is_ok_and(|status| status.success())
 }
 
 /// The calls in the order in which they completed. A sync of another file covers no record here.

@@ -197,9 +197,7 @@ pub fn exercise(files: &Files, input: &[u8]) {
 
 /// What an inspector sees, on a real disk since it reads no other; in memory where the system has that.
 pub fn inspect(files: &Files) {
-    let memory = std::path::Path::new("/dev/shm");
-    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let dir = dir.unwrap();
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     files.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
     let Ok(inspector) = Inspector::open(dir.path()) else { return };
     let (mut count, mut failed) = (0, false);
