@@ -97,7 +97,7 @@ mutant window-used-twice src/log/recover.rs 's/next_base: manifest.next_base,/ne
 mutant spoiled-segment-used src/log/append.rs 's/ && !tail.spoiled//' $sim found
 mutant spoiled-segment-closed src/log/close.rs 's/if self.tail.lock\(\).spoiled/if false/' $sim found
 mutant group-found-though-it-failed src/segment/writer.rs 's/if at \/ DATA_START != last \/ DATA_START/if false/' $sim found
-mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\(\) \|\| change.clean_end.is_some\(\)/true/' --test real_fs reserve
+mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\(\) \|\| change.clean_end.is_some\(\)/true/' $sim does_not_take
 mutant unreadable-taken-for-the-end src/segment/scan.rs 's/self.file.read_at\(to, self.start\).map_err\(\|e\|/self.file.read_at(to, self.start).or_else(|_| Ok(0)).map_err(|e: io::Error|/' --test real_fs unreadable
 mutant stores-on-xfs src/storage/safety.rs 's/_ => Ok\(false\)/_ => Ok(true)/' --test real_fs failing
 mutant number-given-twice examples/crash_driver.rs '/fn append\(/,/^    }/ s/if self.failed.load\(Ordering::Acquire\)/if false/' --example crash_driver

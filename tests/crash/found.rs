@@ -447,3 +447,18 @@ fn p7_a_clean_log_whose_open_failed_is_still_clean() {
         }
     }
 }
+
+/// Room for a segment, none for the manifest that would name it: that must not take the reserve.
+#[test]
+fn p7_the_manifest_of_a_new_segment_does_not_take_the_reserve() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, WriteMethod::Mmap, 0);
+    log.append_durable(&[7; 9000]).unwrap();
+    log.step().unwrap();
+    disk.set_capacity(Some(disk.used()));
+    while log.append_durable(&[7; 9000]).is_ok() {}
+    disk.set_capacity(Some(disk.used() + SIZE));
+    assert!(log.append(&[7; 9000]).unwrap_err().is_full());
+    disk.set_capacity(Some(disk.used()));
+    log.checkpoint(log.durable()).unwrap();
+}
