@@ -246,33 +246,46 @@ impl Inode {
     /// the whole file's.
     pub(super) fn sync_range(&mut self, range: Range<usize>) -> io::Result<()> {
         self.look_at_all()?;
-        self.clean_pages(&range, |_| true);
+        self.clean_pages(&range, |_| u8::MAX);
         self.lens = vec![self.len()];
         self.allocated_on_disk = Arc::clone(&self.allocated);
         Ok(())
     }
 
-    /// A sync that fails, as Linux has it: some pages reached the disk, some did not, and all of them count
-    /// as clean from now on, so that the next sync succeeds and writes nothing.
+    /// A sync that fails, as Linux has it: some pages reached the disk, some did not, of some a part of the sectors,
+    /// and all of them count as clean from now on, so that the next sync succeeds and writes nothing.
     pub(super) fn fail_sync(
         &mut self,
         range: &Range<usize>,
         choose: &mut dyn Choose,
     ) -> io::Result<()> {
         self.look_at_all()?;
-        self.clean_pages(range, |_| choose.choose(2) == 1);
+        self.clean_pages(range, |_| match choose.choose(4) {
+            0 => 0,
+            1 => (0..SECTORS).fold(0, |some, at| some | u8::from(choose.choose(2) == 1) << at),
+            _ => u8::MAX,
+        });
         Ok(())
     }
 
-    fn clean_pages(&mut self, range: &Range<usize>, mut reaches: impl FnMut(usize) -> bool) {
+    /// `reaches`: which sectors of a page reach the disk, a bit for each.
+    fn clean_pages(&mut self, range: &Range<usize>, mut reaches: impl FnMut(usize) -> u8) {
         let pages = pages_of(range);
         for page in std::mem::take(&mut self.dirty) {
             if !pages.contains(&page) {
                 self.dirty.insert(page);
                 continue;
             }
-            if reaches(page) {
-                self.disk.set(page, self.cache.get(page));
+            match reaches(page) {
+                0 => {}
+                u8::MAX => self.disk.set(page, self.cache.get(page)),
+                some => {
+                    for sector in (0..SECTORS).filter(|sector| some >> sector & 1 == 1) {
+                        let bytes = sector * SECTOR..(sector + 1) * SECTOR;
+                        let new = &self.cache.get(page)[bytes.clone()];
+                        self.disk.own(page)[bytes].copy_from_slice(new);
+                    }
+                }
             }
             for sector in page * SECTORS..(page + 1) * SECTORS {
                 self.versions.remove(&sector);
@@ -327,7 +340,9 @@ impl Inode {
     /// The same file with another content, all of it on the disk.
     pub(super) fn replace(&mut self, bytes: &[u8]) {
         let allocated = Arc::new(pages_of(&(0..bytes.len())).collect());
+        let (handles, mappings) = (self.handles, self.mappings);
         *self = Inode::with(Pages::of(bytes), bytes.len(), allocated);
+        (self.handles, self.mappings) = (handles, mappings);
     }
 }
 

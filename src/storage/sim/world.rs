@@ -88,6 +88,7 @@ impl World {
             return Turn::Fail(dead());
         }
         self.look();
+        self.written = None;
         self.calls += 1;
         let count = self.counts.entry(call).or_default();
         *count += 1;
