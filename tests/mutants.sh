@@ -109,7 +109,7 @@ mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and
 mutant open-batch-replayed src/segment/scan.rs 's/self.open_batch.get_or_insert\(at\);//' $sim power_cut
 mutant full-disk-poisons src/log/engine.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{ error \}/if false { error }/' $sim found
 mutant marks-of-later-segments-not-looked-for src/walk.rs 's/skip\(index \+ 1\) \{/skip(index + 1).take(0) {/' $sim bit_rot
-mutant marks-looked-for-too-late src/walk.rs 's/highest_mark_beyond\(cut_of\(stop\)\)/highest_mark_beyond(cut_of(stop) + 512)/' $sim bit_rot
+mutant marks-looked-for-too-late src/walk.rs 's/highest_mark_beyond\(cut_of\(stop\)\)/highest_mark_beyond(cut_of(stop) + 512)/' $sim right_behind
 mutant watermark-not-read src/manifest.rs 's/manifest.durable = manifest.durable.max\(durable\);//' $sim bit_rot
 mutant one-slot-read src/format/watermark.rs 's/filter_map\(read\)\.max\(\)/filter_map(read).next()/' $sim bit_rot
 mutant manifest-no-evidence src/walk.rs 's/let mut vouched_to = manifest.durable;/let mut vouched_to = 0;/' $sim bit_rot

@@ -462,3 +462,21 @@ fn p7_the_manifest_of_a_new_segment_does_not_take_the_reserve() {
     disk.set_capacity(Some(disk.used()));
     log.checkpoint(log.durable()).unwrap();
 }
+
+/// The one mark that vouches for a damaged record may stand right behind it.
+#[test]
+fn p5_a_mark_right_behind_the_damage_vouches() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, WriteMethod::Mmap, 1);
+    log.step().unwrap();
+    let damaged = log.append_durable(&[1; 40]).unwrap();
+    log.append(&[2; 8]).unwrap();
+    drop(log);
+    disk.remove("WATERMARK").unwrap();
+    let name = "0000000000000001.seg";
+    let mut bytes = disk.bytes(name).unwrap();
+    bytes[usize::try_from(damaged.get()).unwrap() + 10] ^= 1;
+    disk.put(name, &bytes).unwrap();
+    let error = Options::new().segment_size(SIZE).open_on(&disk).unwrap_err();
+    assert!(error.is_corrupt() && error.to_string().contains(&damaged.to_string()), "{error}");
+}
