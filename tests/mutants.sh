@@ -29,10 +29,10 @@ mutant() {
     fi
 }
 
-# The same, under the schedules of the model checker.
+# The same, under the schedules of the model checker; more than usual, since some need a rare one.
 interleaved() {
     local name=$1 file=$2 edit=$3 test=$4
-    CARGO_TARGET_DIR=$CARGO_TARGET_DIR/shuttle RUSTFLAGS="--cfg shuttle" \
+    CARGO_TARGET_DIR=$CARGO_TARGET_DIR/shuttle RUSTFLAGS="--cfg shuttle" DURALOG_SCHEDULES=40000 \
         mutant "$name" "$file" "$edit" --test interleavings "$test"
     [ -z "$only" ] || [ "$only" = "$name" ] && grep -m1 -oE '^[A-Za-z]+ schedule [0-9]+' "$copy.log"
 }
