@@ -8,14 +8,17 @@ trap 'rm -rf "$copy"' EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/mutants}
 survived=0
 
-# mutant NAME FILE SED-EXPRESSION TEST-ARGUMENTS...
+# mutant NAME "FILE..." SED-EXPRESSION TEST-ARGUMENTS...
 mutant() {
-    local name=$1 file=$2 edit=$3
+    local name=$1 files=$2 edit=$3 file changed=
     shift 3
     [ -n "$only" ] && [ "$only" != "$name" ] && return
     rm -rf "$copy"/* && (cd "$root" && git ls-files | tar cf - -T -) | tar xf - -C "$copy"
-    sed -i -E "$edit" "$copy/$file"
-    if cmp -s "$root/$file" "$copy/$file"; then
+    for file in $files; do
+        sed -i -E "$edit" "$copy/$file"
+        cmp -s "$root/$file" "$copy/$file" || changed=1
+    done
+    if [ -z "$changed" ]; then
         echo "STALE     $name: the edit changes nothing"
         survived=1
     elif (cd "$copy" && timeout 600 cargo test --quiet "$@" >"$copy.log" 2>&1) || [ $? = 124 ]; then
@@ -128,7 +131,7 @@ interleaved rolled-segments-not-synced src/log/commit.rs 's/for segment in &roll
 interleaved sealed-before-synced src/log/upkeep.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' p10
 interleaved lock-order src/log/append.rs 's/if !self.roll_tail\(&mut tail\)\? \{/let rolled = { let _upkeep = self.upkeep.lock(); self.roll_tail(\&mut tail)? }; if !rolled {/' p1_
 interleaved failed-sync-tried-again src/log/commit.rs 's/\.map_err\(\|e\| self.health.poison\(e\)\)\?/?/' p6
-interleaved freed-under-a-reader src/log/catalog.rs 's/weak.strong_count\(\) > 0/false/' p10
+interleaved freed-under-a-reader "src/log/catalog.rs src/log/files.rs" 's/weak.strong_count\(\) > 0/false/; s/&& !is_mapped\(status.id\)//' p10
 interleaved freed-though-named src/log/retain.rs 's/slot.identity\(\).base < first_kept/first_kept == 1 || slot.end().is_some_and(|end| end <= lsn.get())/' p10
 interleaved cut-beside-a-roll src/log/retain.rs '/fn cut_at/,/^    }/ s/if tail.ready.is_empty\(\)/if false/' p2
 interleaved cut-not-told src/log/commit.rs 's/self.group.cuts.fetch_add\(1, Ordering::AcqRel\);//' p2
