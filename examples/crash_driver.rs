@@ -110,6 +110,8 @@ struct Known {
     /// Numbers below were told to be durable.
     durable: u64,
     checkpoint: u64,
+    /// How many milliseconds a tracer may still cost.
+    patience: u32,
 }
 
 fn announcement(n: u64, payload: &[u8]) -> String {
@@ -190,10 +192,8 @@ impl Driver<'_> {
     /// durable, and nothing is being prepared (on a full disk nothing ever is ready: not for ever).
     fn committed_under_a_tracer(&self, n: u64) {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-        for _ in 0..5000 {
-            if self.log.stats().segments_ready > 0 {
-                break;
-            }
+        while self.log.stats().segments_ready == 0 && known.patience > 0 {
+            known.patience -= 1;
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         known.durable = known.durable.max(n + 1);
@@ -370,7 +370,7 @@ fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
         let first = records.front().map_or(0, |(n, ..)| *n);
         let next = records.back().map_or(0, |(n, ..)| n + 1);
         voice.say(&format!("O {first} {next}"));
-        let known = Known { next, records, durable: next, checkpoint: first };
+        let known = Known { next, records, durable: next, checkpoint: first, patience: 3000 };
         // The seed of the content differs from run to run: a number that comes again after a
         // cut or a crash names another record.
         let seed = dice.roll();
@@ -470,6 +470,7 @@ mod tests {
                 records: VecDeque::new(),
                 durable: 0,
                 checkpoint: 0,
+                patience: 0,
             }),
             failed: AtomicBool::new(false),
             traced: false,
