@@ -46,6 +46,8 @@ mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-recycling src/log/files.rs 's/sync_name\(\)\.and_then\(/Ok(()).and_then(/' -p duralog-cli --test directory_sync
+mutant no-sync-of-its-own-name src/storage/disk.rs 's/Ok\(parent\) => Ok\(fs::fsync\(parent\)\?\)/Ok(_) => Ok(())/' -p duralog-cli --test directory_sync
+mutant segments-kept-open src/log/catalog.rs 's/\*open = Open::Loose\(weak\);/drop(weak);/' --test memory
 mutant poison-forgotten src/log/engine.rs 's/self.ended.store\(true, Ordering::Release\);//; s/self.failure.get_or_init\(\|\| Arc::new\(error\)\)/Arc::new(error)/; s/Arc::clone\(&?Arc::new\(error\)\)/Arc::new(error)/' -p duralog-cli --test failed_sync
 mutant checksum-not-bound-to-the-lsn src/format/frame.rs 's/seed \^ position, body/seed, body/' --lib
 mutant salt-not-renewed src/log/files.rs 's/salt: crate::format::u64_at.*$/salt: 0,/; s/log_id: self.log_id,\s*$/log_id: self.log_id,/' --test promises salt
@@ -133,6 +135,7 @@ interleaved lock-order src/log/append.rs 's/if !self.roll_tail\(&mut tail\)\? \{
 interleaved failed-sync-tried-again src/log/commit.rs 's/\.map_err\(\|e\| self.health.poison\(e\)\)\?/?/' p6
 interleaved freed-under-a-reader "src/log/catalog.rs src/log/files.rs" 's/weak.strong_count\(\) > 0/false/; s/&& !is_mapped\(status.id\)//' p10
 interleaved freed-though-named src/log/retain.rs 's/slot.identity\(\).base < first_kept/first_kept == 1 || slot.end().is_some_and(|end| end <= lsn.get())/' p10
+interleaved full-yet-not-sealed src/log/commit.rs 's/seals_due = rolled;/seals_due = false;/' p9
 interleaved cut-beside-a-roll src/log/retain.rs '/fn cut_at/,/^    }/ s/if tail.ready.is_empty\(\)/if false/' p2
 interleaved cut-not-told src/log/commit.rs 's/self.group.cuts.fetch_add\(1, Ordering::AcqRel\);//' p2
 interleaved checkpoint-after-a-close src/log/retain.rs '/Again: a close may/,/health.check/ s/self.health.check\(\)\?;//' close

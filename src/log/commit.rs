@@ -178,14 +178,15 @@ impl Engine {
             let last = rolled.last().map_or(0, |segment| segment.base());
             self.tail.lock().unsynced.retain(|segment| segment.base() > last);
         }
-        Ok(Synced { end, group, records })
+        Ok(Synced { end, group, records, rolled: !rolled.is_empty() })
     }
 
     /// Publishes what became durable, gives up leadership, wakes all: those who are not yet
     /// covered elect the next leader.
     fn stop_leading(&self, synced: Option<Synced>) {
         let mut state = self.group.state.lock();
-        if let Some(Synced { end, group, records }) = synced {
+        let mut seals_due = false;
+        if let Some(Synced { end, group, records, rolled }) = synced {
             if let Some(watermark) = &mut state.watermark {
                 watermark.note(end);
             }
@@ -194,10 +195,15 @@ impl Engine {
             state.syncs += 1;
             state.records += records.saturating_sub(state.records_before);
             state.records_before = records;
+            seals_due = rolled;
         }
         state.led = false;
         drop(state);
         self.group.synced.notify_all();
+        if seals_due {
+            // The worker was woken by the roll, but may have looked before `durable` moved, and found nothing to seal.
+            self.signal.wake();
+        }
     }
 
     /// Never back: a checkpoint of everything may have moved it past the end that a sync began with.
@@ -235,4 +241,6 @@ struct Synced {
     end: u64,
     group: usize,
     records: u64,
+    /// Segments that were full are among what was synced.
+    rolled: bool,
 }

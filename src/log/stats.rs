@@ -15,7 +15,8 @@ pub struct Stats {
     pub durable: Lsn,
     /// Everything below has been appended.
     pub end: Lsn,
-    /// Segments sealed.
+    /// Segments that the manifest calls sealed, so that no recovery reads them. A segment that is full is sealed in
+    /// the background, once it is durable.
     pub segments_sealed: u64,
     /// Segments made ready ahead of the active one.
     pub segments_ready: u64,
@@ -35,9 +36,10 @@ pub struct Stats {
 
 impl Engine {
     pub(crate) fn stats(&self) -> Stats {
-        let (spare, held) = {
+        let (sealed, spare, held) = {
             let upkeep = self.upkeep.lock();
-            (upkeep.stock.pool.len() as u64, upkeep.retired.len() as u64)
+            let spare = upkeep.stock.pool.len();
+            (upkeep.sealed as u64, spare as u64, upkeep.retired.len() as u64)
         };
         let (syncs, records) = self.syncs();
         let tail = self.tail.lock();
@@ -49,7 +51,7 @@ impl Engine {
             checkpoint: lsn(self.checkpoint.load(std::sync::atomic::Ordering::Acquire)),
             durable: lsn(self.durable()),
             end: lsn(self.end()),
-            segments_sealed: (self.catalog.snapshot().len() as u64).saturating_sub(1),
+            segments_sealed: sealed,
             segments_ready: tail.ready.len() as u64,
             segments_spare: spare,
             segments_held: held,

@@ -102,6 +102,23 @@ fn p10_checkpoints_beside_each_other_and_an_append_that_rolls() {
     });
 }
 
+/// Whoever made durable what was full, the worker seals it: else a log at rest keeps it open, and leaves it to recovery.
+#[test]
+fn p9_what_is_full_and_durable_gets_sealed() {
+    super::explore(|| {
+        let bench = Bench::new();
+        let log = bench.open();
+        let mut hand = bench.hand(&log, 1);
+        hand.append(WHOLE);
+        hand.append_durable(WHOLE); // in the next segment
+        let sealed = |_| {
+            thread::yield_now();
+            log.stats().segments_sealed == 1
+        };
+        assert!((0..1000).any(sealed), "P9: not sealed, though nothing more happens");
+    });
+}
+
 /// Each only grows, so that the order in which they are looked at makes the comparison one of a moment.
 fn in_order(log: &Log) {
     let (head, durable) = (log.head(), log.durable());
