@@ -41,7 +41,7 @@ interleaved() {
 }
 
 only=${1:-}
-mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(\);/let synced: Result<Synced> = Ok(Synced { end: self.end(), group: 1, records: 0 });/' -p duralog-cli --test trace
+mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(\);/let synced: Result<Synced> = Ok(Synced { end: self.end(), group: 1, records: 0, rolled: false });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(())/' -p duralog-cli --test trace
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
