@@ -5,7 +5,8 @@ set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/mutants}
+# Its own: cargo takes a copy for the project itself, and would test it with what was built of a broken one.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants
 survived=0
 
 # mutant NAME "FILE..." SED-EXPRESSION TEST-ARGUMENTS...
@@ -13,7 +14,8 @@ mutant() {
     local name=$1 files=$2 edit=$3 file changed=
     shift 3
     [ -n "$only" ] && [ "$only" != "$name" ] && return
-    rm -rf "$copy"/* && (cd "$root" && git ls-files | tar cf - -T -) | tar xf - -C "$copy"
+    # All of it new, or what the last edit broke would still be taken as built.
+    rm -rf "$copy"/* && (cd "$root" && git ls-files | tar cf - -T -) | tar xmf - -C "$copy"
     for file in $files; do
         sed -i -E "$edit" "$copy/$file"
         cmp -s "$root/$file" "$copy/$file" || changed=1
@@ -135,6 +137,7 @@ interleaved lock-order src/log/append.rs 's/if !self.roll_tail\(&mut tail\)\? \{
 interleaved failed-sync-tried-again src/log/commit.rs 's/\.map_err\(\|e\| self.health.poison\(e\)\)\?/?/' p6
 interleaved freed-under-a-reader "src/log/catalog.rs src/log/files.rs" 's/weak.strong_count\(\) > 0/false/; s/&& !is_mapped\(status.id\)//' p10
 interleaved freed-though-named src/log/retain.rs 's/slot.identity\(\).base < first_kept/first_kept == 1 || slot.end().is_some_and(|end| end <= lsn.get())/' p10
+interleaved told-before-the-end src/log/engine.rs '/let cause = self.failure.get/,/Some/s/self.ended.store.*$//' p6
 interleaved full-yet-not-sealed src/log/commit.rs 's/seals_due = rolled;/seals_due = false;/' p9
 interleaved cut-beside-a-roll src/log/retain.rs '/fn cut_at/,/^    }/ s/if tail.ready.is_empty\(\)/if false/' p2
 interleaved cut-not-told src/log/commit.rs 's/self.group.cuts.fetch_add\(1, Ordering::AcqRel\);//' p2

@@ -93,9 +93,12 @@ impl Health {
         self.failed().map_or(Error::Closed, |cause| Error::Poisoned { cause })
     }
 
-    /// The failure that poisoned the log.
+    /// The failure that poisoned the log. Whoever is told of it meets the end of the log from then on, also if the one
+    /// that poisons has not come to say so: else an append behind an error could still succeed.
     pub(crate) fn failed(&self) -> Option<Arc<Error>> {
-        self.failure.get().map(Arc::clone)
+        let cause = self.failure.get()?;
+        self.ended.store(true, Ordering::Release);
+        Some(Arc::clone(cause))
     }
 
     /// Ends the log for good. The first failure is the one that is told.
