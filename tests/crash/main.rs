@@ -18,6 +18,7 @@ mod enumerated;
 mod evidence;
 mod faults;
 mod found;
+mod found_full;
 mod history;
 mod model;
 mod power_cut;

@@ -102,7 +102,7 @@ fn p10_checkpoints_beside_each_other_and_an_append_that_rolls() {
     });
 }
 
-/// Whoever made durable what was full, the worker seals it: else a log at rest keeps it open, and leaves it to recovery.
+/// Whoever made it durable, the worker seals it: else a log at rest keeps it open, and leaves it to recovery.
 #[test]
 fn p9_what_is_full_and_durable_gets_sealed() {
     super::explore(|| {
