@@ -91,17 +91,21 @@ fn p5_damage_is_an_error_though_the_writer_changes_the_manifest() {
 /// No mark vouches for the last group, but the watermark does, as it is now.
 #[test]
 fn p5_damage_to_what_was_committed_beside_the_walk_is_an_error() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = options().open(dir.path()).unwrap();
-    if !dir.path().join("WATERMARK").exists() {
-        return eprintln!("skipped: no watermark on this file system");
+    // Behind what the walk has read, and right where it begins.
+    for before in [5, 0] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = options().open(dir.path()).unwrap();
+        if !dir.path().join("WATERMARK").exists() {
+            return eprintln!("skipped: no watermark on this file system");
+        }
+        until_one_is_ready(dir.path());
+        write(&log, 0..before);
+        let inspector = Inspector::open(dir.path()).unwrap();
+        let last = write(&log, before..before + 1)[0];
+        damage(dir.path(), last);
+        assert!(numbers(&mut inspector.records()).unwrap_err().is_corrupt());
+        assert!(inspector.verify().unwrap_err().is_corrupt());
     }
-    write(&log, 0..5);
-    let inspector = Inspector::open(dir.path()).unwrap();
-    let last = write(&log, 5..6)[0];
-    damage(dir.path(), last);
-    assert!(numbers(&mut inspector.records()).unwrap_err().is_corrupt());
-    assert!(inspector.verify().unwrap_err().is_corrupt());
 }
 
 #[test]
