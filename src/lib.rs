@@ -1,6 +1,7 @@
 #![doc = include_str!("../docs/guide.md")]
 #![deny(missing_docs)]
 
+mod checksum;
 mod error;
 mod format;
 pub mod inspect;

@@ -9,7 +9,8 @@ use crate::format;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyncPolicy {
-    /// Only when someone commits, and when a segment is full.
+    /// Only when someone commits, when a segment is full, and when 16 MiB wait for it: so that the disk does not stand
+    /// idle while much is appended.
     #[default]
     OnCommit,
     /// Also in the background, so that a record is durable at most this long (and one sync) after its append.
@@ -35,9 +36,10 @@ pub enum SyncMethod {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriteMethod {
-    /// `Mmap` on ext4 (with delayed allocation, and not with `data=journal`) and tmpfs, where a store into
-    /// allocated space cannot fail; `Pwrite` on all others: on btrfs a full disk would be a signal, not an error,
-    /// and on xfs so would the first store after the file system has shut itself down for an I/O error.
+    /// Whichever costs less, one append after another, on ext4 (with delayed allocation, and not with `data=journal`)
+    /// and tmpfs, where a store into allocated space cannot fail: small records are stored, large ones and
+    /// batches of more than a page are written. `Pwrite` on all others: on btrfs a full disk would be a signal, not an
+    /// error, and on xfs so would the first store after the file system has shut itself down for an I/O error.
     #[default]
     Auto,
     /// Stores through a shared mapping: no system call in an append.

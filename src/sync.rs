@@ -5,6 +5,7 @@
 mod real {
     pub(crate) use std::sync::atomic;
     pub(crate) use std::thread;
+    pub(crate) use std::thread_local;
     pub(crate) use std::time::Instant;
 
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};

@@ -145,9 +145,9 @@ fn has_first_frame(file: &dyn File, identity: &Identity) -> std::io::Result<bool
     if file.status()?.len < size {
         return Ok(false);
     }
-    let mut body = vec![0; 4 + head.len as usize];
-    file.read_at(&mut body, DATA_START + 4)?;
-    Ok(is_valid(head, &body, place))
+    let mut payload = vec![0; head.len as usize];
+    file.read_at(&mut payload, DATA_START + format::frame::HEADER_LEN)?;
+    Ok(is_valid(head, &payload, place))
 }
 
 /// Ids of segment files that the manifest does not name.

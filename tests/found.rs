@@ -47,7 +47,7 @@ impl AsRef<[u8]> for Moody<'_> {
 /// The caller's code in a batch may panic, and need not say the same twice.
 #[test]
 fn p3_a_batch_is_whole_whatever_the_callers_code_does() {
-    for write in [WriteMethod::Mmap, WriteMethod::Pwrite] {
+    for write in [WriteMethod::Mmap, WriteMethod::Pwrite, WriteMethod::Auto] {
         for panics_at in 1..12 {
             let dir = tempfile::tempdir().unwrap();
             let log = small().write_method(write).open(dir.path()).unwrap();

@@ -167,4 +167,9 @@ proptest! {
     fn the_log_is_a_vec_with_positions_by_pwrite(ops in ops()) {
         run(ops, WriteMethod::Pwrite);
     }
+
+    #[test]
+    fn the_log_is_a_vec_with_positions_by_whichever_costs_less(ops in ops()) {
+        run(ops, WriteMethod::Auto);
+    }
 }

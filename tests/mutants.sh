@@ -54,7 +54,7 @@ interleaved() {
 
 only=${1:-} edits=
 [ "$only" = --edits ] && only= edits=1
-mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(\);/let synced: Result<Synced> = Ok(Synced { end: self.end(), group: 1, records: 0, rolled: false });/' -p duralog-cli --test trace
+mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, rolled: false });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(())/' -p duralog-cli --test trace
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
@@ -62,7 +62,7 @@ mutant no-directory-sync-after-recycling src/log/files.rs 's/sync_name\(\)\.and_
 mutant no-sync-of-its-own-name src/storage/disk.rs 's/Ok\(parent\) => Ok\(fs::fsync\(parent\)\?\)/Ok(_) => Ok(())/' -p duralog-cli --test directory_sync
 mutant segments-kept-open src/log/catalog.rs 's/\*open = Open::Loose\(weak\);/drop(weak);/' --test memory
 mutant poison-forgotten src/log/engine.rs 's/self.ended.store\(true, Ordering::Release\);//; s/self.failure.get_or_init\(\|\| Arc::new\(error\)\)/Arc::new(error)/; s/Arc::clone\(&?Arc::new\(error\)\)/Arc::new(error)/' -p duralog-cli --test failed_sync
-mutant checksum-not-bound-to-the-lsn src/format/frame.rs 's/seed \^ position, body/seed, body/' --lib
+mutant checksum-not-bound-to-the-lsn src/format/frame.rs 's/seed \^ position, word/seed, word/' --lib
 mutant salt-not-renewed src/log/files.rs 's/salt: crate::format::u64_at.*$/salt: 0,/; s/log_id: self.log_id,\s*$/log_id: self.log_id,/' --test promises salt
 mutant batch-end-not-checked src/segment/verdict.rs 's/stop.open_batch.unwrap_or\(stop.at\)/stop.at/' --test promises p3
 mutant marks-not-written src/log/append.rs 's/let mark_due = tail.marked < durable;/let mark_due = false;/' --test promises p5
@@ -103,7 +103,7 @@ mutant failed-sync-retried src/log/commit.rs 's/active.sync\(method, dirty\)/act
 mutant failed-sync-of-a-rolled-segment-ignored src/log/commit.rs 's/segment.sync\(method, dirty\).map_err\(\|e\| self.health.poison\(e\)\)\?;/drop(segment.sync(method, dirty));/' $sim faults
 mutant manifest-not-synced src/manifest.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)$/Ok(())/' $sim enumerated
 mutant manifest-rename-not-synced src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' $sim enumerated
-mutant new-segment-not-synced src/segment/file.rs '/write\(&first, 0\)\?;/,/\}\)/ s/file.sync\(\).map_err\(.*\)$/Ok(())/' $sim enumerated
+mutant new-segment-not-synced src/segment/file.rs 's/\.and_then\(\|\(\)\| file.sync\(\).map_err\(.*\)\);/;/' $sim enumerated
 mutant recycled-header-not-synced src/segment/file.rs '/fn recycle/,/warm/ s/file.sync\(\).map_err\(.*\)\?;//' $sim enumerated
 mutant new-name-not-synced src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' $sim enumerated
 mutant ftruncate-for-fallocate src/segment/file.rs 's/\.allocate\(identity.size\)/.allocate(0)/; s/for at in \(0\.\.identity.size\)\.step_by\(PAGE\)/for at in [identity.size - 4096]/' $sim power_cut
@@ -123,7 +123,7 @@ mutant mapped-file-recycled src/log/files.rs 's/&& !is_mapped\(status.id\)//' $s
 mutant mapped-file-punched src/log/recover.rs 's/if is_mapped\(status.id\)/if false/' $sim found
 mutant held-space-not-given-back src/log/upkeep.rs 's/drop\(self.release_retired\(&mut upkeep\)\);//' $sim found
 mutant another-segment-followed src/segment/verdict.rs 's/if next == Some\(named\)/if next.is_some()/' --lib
-mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and\(\|head\| frame::is_valid\(head, body, here\)\)/head.is_some()/' $sim found
+mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and\(\|head\| frame::is_valid\(head, payload, here\)\)/head.is_some()/' $sim found
 mutant open-batch-replayed src/segment/scan.rs 's/self.open_batch.get_or_insert\(at\);//' $sim power_cut
 mutant full-disk-poisons src/log/engine.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{ error \}/if false { error }/' $sim found
 mutant marks-of-later-segments-not-looked-for src/walk.rs 's/skip\(index \+ 1\) \{/skip(index + 1).take(0) {/' $sim bit_rot
@@ -140,11 +140,11 @@ mutant step-after-the-end src/log/upkeep.rs '/pub\(crate\) fn step/,/First: on/ 
 interleaved no-one-is-woken src/log/commit.rs 's/^        self.group.synced.notify_all\(\);//' p1_
 interleaved woken-too-early src/log/commit.rs '/fn stop_leading/,/^    }/ { s/^        self.group.synced.notify_all\(\);//; s/let mut state = /self.group.synced.notify_all(); &/ }' p1_
 interleaved asleep-without-a-look src/log/commit.rs 's/if state.led && self.durable\(\) < need \{/if true {/' p1_
-interleaved durable-before-the-sync src/log/commit.rs 's/let synced = self.sync_everything\(\);/self.durable.store(self.end(), Ordering::Release); &/' p1_
+interleaved durable-before-the-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/self.durable.store(self.end(), Ordering::Release); &/' p1_
 interleaved rolled-segments-forgotten src/log/append.rs 's/tail.unsynced.push\(.*\);//' p1_
 interleaved rolled-segments-not-synced src/log/commit.rs 's/for segment in &rolled \{/for segment in rolled.iter().take(0) {/' p1_
 interleaved sealed-before-synced src/log/upkeep.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' p10
-interleaved lock-order src/log/append.rs 's/if !self.roll_tail\(&mut tail\)\? \{/let rolled = { let _upkeep = self.upkeep.lock(); self.roll_tail(\&mut tail)? }; if !rolled {/' p1_
+interleaved lock-order src/log/append.rs 's/let rolled = self.roll_tail\(&mut tail\);/let rolled = { let _upkeep = self.upkeep.lock(); self.roll_tail(\&mut tail) };/' p1_
 interleaved failed-sync-tried-again src/log/commit.rs 's/\.map_err\(\|e\| self.health.poison\(e\)\)\?/?/' p6
 interleaved freed-under-a-reader "src/log/catalog.rs src/log/files.rs" 's/weak.strong_count\(\) > 0/false/; s/&& !is_mapped\(status.id\)//' p10
 interleaved freed-though-named src/log/retain.rs 's/slot.identity\(\).base < first_kept/first_kept == 1 || slot.end().is_some_and(|end| end <= lsn.get())/' p10
@@ -179,4 +179,7 @@ mutant reserve-that-stays-poisons src/manifest.rs 's/drop\(remove_if_there\(dire
 mutant hole-for-a-reserve src/manifest.rs 's/ && there.held >= RESERVE_SIZE//' --test found restored
 mutant stale-look-believed src/inspect/records.rs 's/if same && self.begun == self.end/if same/' --test inspect_late
 mutant shown-from-behind-a-hole src/inspect/records.rs 's/let index = index.min\(sealed\);//' --test inspect_late
+mutant stored-where-it-is-cold src/segment/grain.rs 's/flow >= MANY && self.warm/flow >= MANY/' --lib grain
+mutant lone-committer-waits src/log/gather.rs 's/self.left \+ self.woken.regulars/self.left + self.woken.all/' --lib gather
+interleaved gathering-without-end src/log/gather.rs 's/ && since\(\) < until/ \&\& !since().is_zero()/' p1_leaders
 exit $survived

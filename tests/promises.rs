@@ -36,7 +36,7 @@ fn segment_files(dir: &Path) -> Vec<String> {
 #[test]
 fn p1_committed_is_durable_after_each_way_to_commit() {
     for method in [SyncMethod::Fdatasync, SyncMethod::Msync] {
-        for write in [WriteMethod::Mmap, WriteMethod::Pwrite] {
+        for write in [WriteMethod::Mmap, WriteMethod::Pwrite, WriteMethod::Auto] {
             let dir = tempfile::tempdir().unwrap();
             let log = small().sync_method(method).write_method(write).open(dir.path()).unwrap();
             let a = log.append(b"a").unwrap();

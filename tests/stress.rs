@@ -234,3 +234,8 @@ fn what_many_threads_were_told_is_what_the_log_holds_by_stores() {
 fn what_many_threads_were_told_is_what_the_log_holds_by_pwrite() {
     stress(WriteMethod::Pwrite, rounds());
 }
+
+#[test]
+fn what_many_threads_were_told_is_what_the_log_holds_by_whichever_costs_less() {
+    stress(WriteMethod::Auto, rounds());
+}

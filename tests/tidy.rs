@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Lower layers first. A file may name its own layer's module and those before it.
 const LAYERS: [&[&str]; 7] = [
-    &["lsn"],
+    &["lsn", "checksum"],
     &["error"],
     &["format"],
     &["options"],
@@ -76,13 +76,14 @@ fn each_layer_knows_only_those_below() {
 }
 
 #[test]
-fn unsafe_stands_only_in_the_storage_layer() {
+fn unsafe_stands_only_in_the_storage_layer_and_before_a_cpu_instruction() {
     for (path, text) in all() {
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         let found = code.filter(|line| {
             line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe")
         });
-        assert!(path.starts_with("src/storage") || found.count() == 0, "{}", path.display());
+        let allowed = path.starts_with("src/storage") || path == Path::new("src/checksum.rs");
+        assert!(allowed || found.count() == 0, "{}", path.display());
     }
 }
 

@@ -1,6 +1,7 @@
 //! The prefix that all files share, and the header of a segment (FORMAT.md, sections 3 and 5).
 
 use super::{VERSION, bytes_at, u32_at, u64_at};
+use crate::checksum;
 
 pub(crate) const PREFIX_LEN: usize = 24;
 pub(crate) const LEN: usize = 76;
@@ -19,7 +20,7 @@ pub(crate) fn encode_prefix(magic: [u8; 8]) -> Vec<u8> {
     let mut bytes = magic.to_vec();
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&0u32.to_le_bytes());
-    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    bytes.extend_from_slice(&checksum::of(&bytes).to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
     bytes
 }
@@ -32,7 +33,7 @@ pub(crate) fn decode_prefix(bytes: &[u8], magic: [u8; 8]) -> Result<(), Refusal>
     }
     let version = u32_at(bytes, 8).ok_or(short)?;
     let features = u32_at(bytes, 12).ok_or(short)?;
-    let sum = crc32c::crc32c(bytes.get(..16).ok_or(short)?);
+    let sum = checksum::of(bytes.get(..16).ok_or(short)?);
     if u32_at(bytes, 16).ok_or(short)? != sum || u32_at(bytes, 20).ok_or(short)? != 0 {
         return Err(Refusal::Damaged("the checksum of the prefix is wrong"));
     }
@@ -60,7 +61,7 @@ impl Identity {
         for field in [self.id, self.base, self.size, self.salt] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
-        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes.extend_from_slice(&checksum::of(&bytes).to_le_bytes());
         debug_assert_eq!(bytes.len(), LEN);
         bytes
     }
@@ -74,7 +75,7 @@ impl Identity {
         decode_prefix(bytes, SEGMENT_MAGIC)?;
         let short = Refusal::Damaged("the file is too short");
         let field = |at| u64_at(bytes, at).ok_or(short);
-        let sum = crc32c::crc32c(bytes.get(..LEN - 4).ok_or(short)?);
+        let sum = checksum::of(bytes.get(..LEN - 4).ok_or(short)?);
         if u32_at(bytes, LEN - 4).ok_or(short)? != sum {
             return Err(Refusal::Damaged("the checksum of the header is wrong"));
         }
@@ -117,7 +118,7 @@ mod tests {
     fn another_version_is_named_not_called_damage() {
         let mut bytes = IDENTITY.encode();
         bytes[8] = 2;
-        let sum = crc32c::crc32c(&bytes[..16]).to_le_bytes();
+        let sum = checksum::of(&bytes[..16]).to_le_bytes();
         bytes[16..20].copy_from_slice(&sum);
         assert_eq!(Identity::decode(&bytes), Err(Refusal::Unsupported { version: 2, features: 0 }));
     }

@@ -6,6 +6,7 @@ use super::header::{self, Identity, MANIFEST_MAGIC, PREFIX_LEN, Refusal};
 use super::{
     ALIGN, DATA_START, END_ROOM, MAX_LSN, MAX_SEGMENT_SIZE, is_segment_size, u32_at, u64_at,
 };
+use crate::checksum;
 
 /// Longest manifest that is read: room for more than a million segments.
 const MAX_LEN: usize = 64 << 20;
@@ -70,7 +71,7 @@ impl Manifest {
         let mut bytes = header::encode_prefix(MANIFEST_MAGIC);
         bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&body);
-        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes.extend_from_slice(&checksum::of(&bytes).to_le_bytes());
         Ok(bytes)
     }
 
@@ -87,7 +88,7 @@ impl Manifest {
             return Err(wrong_len);
         }
         let covered = bytes.get(..sum_at).ok_or(wrong_len)?;
-        if u32_at(bytes, sum_at) != Some(crc32c::crc32c(covered)) {
+        if u32_at(bytes, sum_at) != Some(checksum::of(covered)) {
             return Err(damaged("its checksum is wrong"));
         }
         let body = covered.get(PREFIX_LEN + 8..).ok_or(wrong_len)?;

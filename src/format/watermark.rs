@@ -1,6 +1,7 @@
 //! The watermark: how far the log was durable, for recovery to know (FORMAT.md, section 4).
 
 use super::{bytes_at, u32_at, u64_at};
+use crate::checksum;
 
 /// Bytes of the file: one page.
 pub(crate) const LEN: usize = 4096;
@@ -15,7 +16,7 @@ pub(crate) fn slot(log_id: [u8; 16], durable: u64) -> [u8; SLOT_LEN] {
     let fields = MAGIC.into_iter().chain(log_id).chain(durable.to_le_bytes());
     bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
     let (fields, sum) = bytes.split_at_mut(SLOT_LEN - 4);
-    sum.copy_from_slice(&crc32c::crc32c(fields).to_le_bytes());
+    sum.copy_from_slice(&checksum::of(fields).to_le_bytes());
     bytes
 }
 
@@ -25,7 +26,7 @@ pub(crate) fn highest(bytes: &[u8], log_id: [u8; 16]) -> Option<u64> {
         let slot = bytes.get(at..at + SLOT_LEN)?;
         let sound = bytes_at(slot, 0)? == MAGIC
             && bytes_at(slot, 8)? == log_id
-            && u32_at(slot, SLOT_LEN - 4)? == crc32c::crc32c(slot.get(..SLOT_LEN - 4)?);
+            && u32_at(slot, SLOT_LEN - 4)? == checksum::of(slot.get(..SLOT_LEN - 4)?);
         u64_at(slot, 24).filter(|_| sound)
     };
     SLOTS.into_iter().filter_map(read).max()

@@ -7,9 +7,9 @@ use super::catalog::Slot;
 use super::engine::{Engine, Tail};
 use crate::Lsn;
 use crate::error::{Error, Result};
-use crate::format::frame::{self, Kind, MARK_LEN, frame_len};
+use crate::format::frame::{self, END_LEN, Kind, MARK_LEN, frame_len};
 use crate::format::segment_capacity;
-use crate::options::SyncPolicy;
+use crate::segment::Way;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 
@@ -18,10 +18,9 @@ impl Engine {
         self.check_size(payload)?;
         let mut tail = self.tail_with_room(frame_len(payload.len()))?;
         let lsn = tail.writer.put(Kind::Record, payload);
-        self.publish(&mut tail)?;
-        tail.appends += 1;
-        tail.bytes += payload.len() as u64;
-        Ok(Lsn::new(lsn))
+        let published = self.publish(&mut tail, 1, payload.len());
+        self.release(tail);
+        published.map(|()| Lsn::new(lsn))
     }
 
     /// All or nothing after a crash: only the last frame of a batch says that it is whole.
@@ -48,10 +47,10 @@ impl Engine {
             let kind = if i == last { Kind::Record } else { Kind::Part };
             lsns.push(Lsn::new(tail.writer.put(kind, payload)));
         }
-        self.publish(&mut tail)?;
-        tail.appends += payloads.len() as u64;
-        tail.bytes += payloads.iter().map(|payload| payload.len() as u64).sum::<u64>();
-        Ok(lsns)
+        let bytes = payloads.iter().map(|payload| payload.len()).sum();
+        let published = self.publish(&mut tail, payloads.len(), bytes);
+        self.release(tail);
+        published.map(|()| lsns)
     }
 
     fn check_size(&self, payload: &[u8]) -> Result<()> {
@@ -63,53 +62,74 @@ impl Engine {
     }
 
     /// The tail, with room for frames of `need` bytes, and a mark before them if one is due.
+    #[inline(always)]
     fn tail_with_room(&self, need: u64) -> Result<MutexGuard<'_, Tail>> {
+        let mut tail = self.tail.lock();
         loop {
-            let mut tail = self.tail.lock();
             self.health.check()?;
             let durable = self.durable();
             let mark_due = tail.marked < durable;
             let total = need + if mark_due { MARK_LEN } else { 0 };
             if total <= tail.writer.room() && !tail.spoiled {
                 if mark_due {
-                    // Evidence for recovery that all below `durable` was once on the disk.
-                    let mark = frame::pair(tail.writer.lsn(), durable);
-                    tail.writer.put(Kind::Mark, &mark);
-                    tail.marked = durable;
+                    self.mark(&mut tail, total, durable);
+                } else {
+                    let flow = tail.flow(durable);
+                    tail.writer.begin(total, flow);
                 }
                 return Ok(tail);
             }
-            if !self.roll_tail(&mut tail)? {
-                drop(tail);
+            let rolled = self.roll_tail(&mut tail);
+            if !matches!(rolled, Ok(true)) {
+                self.release(tail);
+                rolled?;
                 self.provide_segment()?;
+                tail = self.tail.lock();
             }
         }
     }
 
+    /// The first group behind a sync: before it goes the evidence for recovery that all below `durable` was once on
+    /// the disk.
+    fn mark(&self, tail: &mut Tail, total: u64, durable: u64) {
+        tail.synced = durable - tail.marked;
+        let flow = tail.flow(durable);
+        tail.writer.begin(total, flow);
+        let mark = frame::pair(tail.writer.lsn(), durable);
+        tail.writer.put(Kind::Mark, &mark);
+        tail.marked = durable;
+        tail.wake |= tail.writer.asks_to_refine(total, flow);
+    }
+
     /// Makes what was put readable, and lets a background sync know.
-    fn publish(&self, tail: &mut Tail) -> Result<()> {
+    #[inline(always)]
+    fn publish(&self, tail: &mut Tail, records: usize, bytes: usize) -> Result<()> {
         if let Err(error) = tail.writer.publish() {
             return Err(self.spoil(tail, error));
         }
+        tail.appends += records as u64;
+        tail.bytes += bytes as u64;
         let end = tail.writer.lsn();
         self.end.store(end, Ordering::Release);
-        if let SyncPolicy::Bytes(every) = self.files.options.sync_policy {
-            if end >= tail.sync_at {
-                tail.sync_at = end.saturating_add(every);
-                self.signal.wake();
-            }
+        if end >= tail.sync_at {
+            tail.sync_at = end.saturating_add(self.files.sync_every());
+            tail.wake = true;
         }
         Ok(())
     }
 
     /// A group could not be written. Its leftovers are frames of this life of the segment: nothing may
-    /// be appended behind them here.
+    /// be appended behind them here. Where space is settled no disk that is full is met here, and part of a group
+    /// may have become whole.
     #[cold]
     fn spoil(&self, tail: &mut Tail, error: Error) -> Error {
         tail.writer.rewind();
         tail.spoiled = true;
         tail.marked = 0;
-        self.health.unless_full(error)
+        match self.files.way {
+            Way::Pwrite => self.health.unless_full(error),
+            Way::Store | Way::Either => self.health.poison(error),
+        }
     }
 
     /// Ends the active segment and goes on in the next ready one. False: there is none.
@@ -117,12 +137,15 @@ impl Engine {
         let Some(next) = tail.ready.front() else { return Ok(false) };
         let next_id = next.segment().identity().id;
         let end = tail.writer.lsn();
+        let flow = tail.flow(self.durable());
+        tail.writer.begin(END_LEN, flow);
         tail.writer.put(Kind::End, &frame::pair(end, next_id));
         if let Err(error) = tail.writer.publish() {
             return Err(self.spoil(tail, error));
         }
         let Some(next) = tail.ready.pop_front() else { return Ok(false) };
-        let old = std::mem::replace(&mut tail.writer, next);
+        let mut old = std::mem::replace(&mut tail.writer, next);
+        tail.writer.inherit(&mut old);
         if let Some(slot) = self.catalog.find(old.segment().base()) {
             slot.set_end(end);
         }
@@ -130,7 +153,18 @@ impl Engine {
         tail.unsynced.push(std::sync::Arc::clone(old.segment()));
         tail.spoiled = false;
         self.end.store(tail.writer.lsn(), Ordering::Release);
-        self.signal.wake();
+        tail.wake = true;
         Ok(true)
+    }
+
+    /// Lets others append, and wakes the worker if there is reason to: behind the lock, since waking takes longer than an
+    /// append, and the worker may take the CPU at once.
+    #[inline]
+    pub(crate) fn release(&self, mut tail: MutexGuard<'_, Tail>) {
+        let wake = std::mem::take(&mut tail.wake);
+        drop(tail);
+        if wake {
+            self.signal.wake();
+        }
     }
 }

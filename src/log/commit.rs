@@ -1,23 +1,24 @@
 //! Commit: one thread syncs for all who wait (group commit).
 //!
 //! Waiting is for a position, never for "my own sync". Whoever finds no leader becomes it. Before it
-//! syncs, the leader waits a moment for as many as the last sync covered, so that the threads of
-//! one group do not fall apart into two that alternate; the others yield before they sleep. Together
-//! 1.45 times at 8 threads and 2.1 times at 64 (design fact 4). A lone committer waits for no one.
+//! syncs, the leader waits a moment for those who are known to come back at once (`gather.rs`, the rule), so that the
+//! threads of one group do not fall apart into two that alternate; the others yield before they sleep (design fact 4).
+//! A lone committer waits for no one.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Engine;
+use super::gather::{Gather, Habit, Threads};
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Condvar, Instant, Mutex, thread};
+use crate::segment::Segment;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard, thread, thread_local};
 use crate::watermark::Watermark;
 
-/// How long a leader waits for the company it had last time: measured, design fact 4.
-const GATHER: Duration = Duration::from_micros(40);
 /// How often a waiter yields before it sleeps: measured, design fact 4.
 const YIELDS: usize = 8;
 
@@ -26,8 +27,9 @@ pub(crate) struct Group {
     state: Mutex<State>,
     /// One condition for all: above some 30 waiters, waking them one by one costs more than the sync.
     synced: Condvar,
-    /// Threads that wait for a sync, the leader included.
-    waiting: AtomicUsize,
+    /// Threads that wait for a sync that has not begun, the leader included. Changed under the lock; atomic for the
+    /// leader that gathers.
+    waiting: AtomicU32,
     /// Grows with each cut back, by which a position can stop to be in the log.
     cuts: AtomicU64,
 }
@@ -38,16 +40,40 @@ struct State {
     watermark: Option<Watermark>,
     /// Someone syncs.
     led: bool,
-    /// How many the last sync covered.
-    last_group: usize,
+    gather: Gather,
+    /// How many of those who wait are regulars.
+    regulars: u32,
+    /// Up to where the sync goes that began last, and who waits for that one.
+    covering: u64,
+    covered: Threads,
+    /// When it ended.
+    ended: Option<Instant>,
     syncs: u64,
     records: u64,
     records_before: u64,
 }
 
+/// What a thread remembers of its last commit: by that it is told whether it comes back at once.
+#[derive(Clone, Copy)]
+struct Memory {
+    /// The address of the group: another log is another habit.
+    group: usize,
+    /// What was durable when it left: if it is so still, the last sync woke this thread.
+    durable: u64,
+    habit: Habit,
+}
+
+thread_local! {
+    static MEMORY: Cell<Memory> = const { Cell::new(Memory { group: 0, durable: 0, habit: Habit::NONE }) };
+}
+
 impl Group {
     pub(crate) fn new(watermark: Option<Watermark>) -> Group {
         Group { state: Mutex::new(State { watermark, ..State::default() }), ..Group::default() }
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 }
 
@@ -99,10 +125,7 @@ impl Engine {
     /// Waits until everything below `need` is durable. `cuts`: as seen when `need` was in the log.
     pub(crate) fn wait_durable(&self, need: u64, cuts: u64) -> Result<()> {
         if self.durable() < need {
-            self.group.waiting.fetch_add(1, Ordering::Relaxed);
-            let waited = self.wait_in_group(need);
-            self.group.waiting.fetch_sub(1, Ordering::Relaxed);
-            waited?;
+            self.wait_in_group(need)?;
         }
         // `durable` also moves past what was cut away: then it says nothing of this position.
         if self.cuts() == cuts { Ok(()) } else { self.check_live(need.saturating_sub(1)) }
@@ -110,20 +133,23 @@ impl Engine {
 
     fn wait_in_group(&self, need: u64) -> Result<()> {
         let mut state = self.group.state.lock();
-        loop {
-            if self.durable() >= need {
-                return Ok(());
+        let mut habit = None;
+        let durable = 'waiting: loop {
+            let durable = self.durable();
+            if durable >= need {
+                break durable;
             }
             // After a failed sync nothing more becomes durable, whatever a later sync says (P6).
             if let Some(cause) = self.health.failed() {
                 return Err(Error::Poisoned { cause });
             }
+            if habit.is_none() {
+                habit = Some(self.arrive(&mut state, need, durable));
+            }
             if !state.led {
                 state.led = true;
-                let company = state.last_group;
-                drop(state);
-                self.gather(company);
-                let synced = self.sync_everything();
+                let begun = self.begin_sync(self.gather(state));
+                let synced = self.sync_everything(begun);
                 self.stop_leading(synced.ok());
                 state = self.group.state.lock();
                 continue;
@@ -131,39 +157,80 @@ impl Engine {
             drop(state);
             for _ in 0..YIELDS {
                 thread::yield_now();
-                if self.durable() >= need {
-                    return Ok(());
+                let durable = self.durable();
+                if durable >= need {
+                    break 'waiting durable;
                 }
             }
             state = self.group.state.lock();
             if state.led && self.durable() < need {
                 self.group.synced.wait(&mut state);
             }
+        };
+        if let Some(habit) = habit {
+            let memory = Memory { group: self.group.address(), durable, habit };
+            MEMORY.with(|last| last.set(memory));
         }
+        Ok(())
     }
 
-    fn gather(&self, company: usize) {
-        if company < 2 {
-            return;
+    /// Counts this thread among those who wait: for the next sync, or, if it comes late, for the one under way.
+    fn arrive(&self, state: &mut State, need: u64, durable: u64) -> Habit {
+        let memory = MEMORY.with(Cell::get);
+        let was_woken = memory.group == self.group.address() && memory.durable == durable;
+        let since = state.ended.filter(|_| was_woken).map(|ended| ended.elapsed());
+        let habit = state.gather.arrives(since, memory.habit);
+        let regular = u32::from(habit.is_regular());
+        if state.led && need <= state.covering {
+            state.covered.all += 1;
+            state.covered.regulars += regular;
+        } else {
+            self.group.waiting.fetch_add(1, Ordering::Relaxed);
+            state.regulars += regular;
         }
-        let start = Instant::now();
-        while self.group.waiting.load(Ordering::Relaxed) < company && start.elapsed() < GATHER {
+        habit
+    }
+
+    /// Waits for company. Without any to wait for, the lock is kept.
+    fn gather<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let (plan, ended) = (state.gather.plan(), state.ended);
+        let waits = || {
+            let waiting = self.group.waiting.load(Ordering::Relaxed);
+            plan.waits(waiting, || ended.map_or(Duration::MAX, |ended| ended.elapsed()))
+        };
+        if !waits() {
+            return state;
+        }
+        drop(state);
+        while waits() {
             thread::yield_now();
         }
+        self.group.state.lock()
+    }
+
+    /// Under both locks, so that it is one moment for those who append and those who come to wait.
+    fn begin_sync(&self, mut state: MutexGuard<'_, State>) -> Begun {
+        let tail = self.tail.lock();
+        let active = Arc::clone(tail.writer.segment());
+        let begun = Begun {
+            rolled: tail.unsynced.clone(),
+            active,
+            end: tail.writer.lsn(),
+            records: tail.appends,
+        };
+        state.covering = begun.end;
+        let all = self.group.waiting.swap(0, Ordering::Relaxed);
+        state.covered = Threads { all, regulars: std::mem::take(&mut state.regulars) };
+        begun
     }
 
     /// Syncs every segment with unsynced frames, oldest first: nothing later may count as durable
     /// before. Only the leader calls it. Any failure is final.
-    fn sync_everything(&self) -> Result<Synced> {
-        let group = self.group.waiting.load(Ordering::Relaxed);
-        let (rolled, active, end, records) = {
-            let tail = self.tail.lock();
-            let active = Arc::clone(tail.writer.segment());
-            (tail.unsynced.clone(), active, tail.writer.lsn(), tail.appends)
-        };
+    fn sync_everything(&self, Begun { rolled, active, end, records }: Begun) -> Result<Synced> {
         if let Some(cause) = self.health.failed() {
             return Err(Error::Poisoned { cause });
         }
+        let start = Instant::now();
         let durable = self.durable();
         let method = self.files.options.sync_method;
         for segment in &rolled {
@@ -178,7 +245,8 @@ impl Engine {
             let last = rolled.last().map_or(0, |segment| segment.base());
             self.tail.lock().unsynced.retain(|segment| segment.base() > last);
         }
-        Ok(Synced { end, group, records, rolled: !rolled.is_empty() })
+        let took = start.elapsed();
+        Ok(Synced { end, took, records, rolled: !rolled.is_empty() })
     }
 
     /// Publishes what became durable, gives up leadership, wakes all: those who are not yet
@@ -186,12 +254,14 @@ impl Engine {
     fn stop_leading(&self, synced: Option<Synced>) {
         let mut state = self.group.state.lock();
         let mut seals_due = false;
-        if let Some(Synced { end, group, records, rolled }) = synced {
+        if let Some(Synced { end, took, records, rolled }) = synced {
             if let Some(watermark) = &mut state.watermark {
                 watermark.note(end);
             }
             self.raise_durable(end);
-            state.last_group = group;
+            let (covered, left) = (state.covered, self.group.waiting.load(Ordering::Relaxed));
+            state.gather.synced(took, covered, left);
+            state.ended = Some(Instant::now());
             state.syncs += 1;
             state.records += records.saturating_sub(state.records_before);
             state.records_before = records;
@@ -237,9 +307,17 @@ impl Engine {
     }
 }
 
+/// What a sync is to cover.
+struct Begun {
+    rolled: Vec<Arc<Segment>>,
+    active: Arc<Segment>,
+    end: u64,
+    records: u64,
+}
+
 struct Synced {
     end: u64,
-    group: usize,
+    took: Duration,
     records: u64,
     /// Segments that were full are among what was synced.
     rolled: bool,

@@ -4,7 +4,8 @@
 //!
 //! 1. `upkeep`: the manifest and the stock of files. Held across system calls; never by an append
 //!    that has room.
-//! 2. leadership of the group (`commit`): who syncs. Held across a sync, as a flag, not as a lock.
+//! 2. leadership of the group (`commit`): who syncs. Held across a sync, as a flag, not as a lock. The lock of the
+//!    flag is held for a look; by a leader that begins a sync also while it takes the next.
 //! 3. `tail`: where the next record goes. Held for a copy and a checksum, never across a
 //!    system call of the mmap way (a cut back is the exception).
 //! 4. the catalog: which segments can be read.
@@ -53,10 +54,22 @@ pub(crate) struct Tail {
     pub(crate) spoiled: bool,
     /// The durable LSN of the newest mark.
     pub(crate) marked: u64,
-    /// With [`SyncPolicy::Bytes`](crate::SyncPolicy): where the worker is woken next.
+    /// Bytes that the sync before that mark covered.
+    pub(crate) synced: u64,
+    /// Where the worker is woken next to sync.
     pub(crate) sync_at: u64,
+    /// The worker is to be woken once the lock is given up.
+    pub(crate) wake: bool,
     pub(crate) appends: u64,
     pub(crate) bytes: u64,
+}
+
+impl Tail {
+    /// About how many bytes are appended between two syncs.
+    #[inline]
+    pub(crate) fn flow(&self, durable: u64) -> u64 {
+        self.synced.max(self.writer.lsn().saturating_sub(durable))
+    }
 }
 
 /// What changes the set of files.
@@ -132,6 +145,12 @@ impl Health {
 impl Engine {
     pub(crate) fn end(&self) -> u64 {
         self.end.load(Ordering::Acquire)
+    }
+
+    /// About how many bytes a sync would write.
+    pub(crate) fn unsynced(&self) -> u64 {
+        let durable = self.durable();
+        self.end().saturating_sub(durable)
     }
 
     pub(crate) fn durable(&self) -> u64 {

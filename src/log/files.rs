@@ -6,9 +6,12 @@ use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, State};
-use crate::options::{Options, SyncMethod, WriteMethod};
-use crate::segment::{Segment, SegmentWriter, file_name, is_mapped};
+use crate::options::{Options, SyncMethod, SyncPolicy, WriteMethod};
+use crate::segment::{CHUNK, Grain, Segment, SegmentWriter, Way, file_name, is_mapped};
 use crate::storage::{Access, Directory};
+
+/// A few milliseconds of a disk's time: a commit that comes then has little left to wait for.
+const BACKGROUND: u64 = 16 << 20;
 
 /// What every part of the engine needs to touch the log's files.
 #[derive(Debug)]
@@ -16,8 +19,7 @@ pub(crate) struct Files {
     pub(crate) directory: Box<dyn Directory>,
     pub(crate) options: Options,
     pub(crate) log_id: [u8; 16],
-    /// Records are stored through the mapping; else written by pwrite.
-    pub(crate) stores: bool,
+    pub(crate) way: Way,
 }
 
 /// Numbers not yet used, and files without a use. Only the holder of the upkeep lock has it.
@@ -32,31 +34,43 @@ pub(crate) struct Stock {
     pub(crate) had_reserve: bool,
 }
 
+/// A segment that no manifest names yet.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) writer: SegmentWriter,
+    /// The page cache may not hold it: to be warmed.
+    pub(crate) cold: bool,
+}
+
 impl Files {
     pub(crate) fn new(
         directory: Box<dyn Directory>,
         options: Options,
         log_id: [u8; 16],
     ) -> Result<Files> {
-        let stores = match options.write_method {
-            WriteMethod::Mmap => true,
-            WriteMethod::Pwrite => false,
-            WriteMethod::Auto => directory
-                .stores_are_safe()
-                .map_err(|e| Error::io("fstatfs", directory.path(), e))?,
+        let safe = || {
+            let safe = directory.stores_are_safe();
+            safe.map_err(|e| Error::io("fstatfs", directory.path(), e))
+        };
+        let way = match options.write_method {
+            WriteMethod::Mmap => Way::Store,
+            WriteMethod::Pwrite => Way::Pwrite,
+            WriteMethod::Auto if !safe()? => Way::Pwrite,
+            WriteMethod::Auto if options.sync_method == SyncMethod::Msync => Way::Store,
+            WriteMethod::Auto => Way::Either,
         };
         let mut options = options;
-        if !stores {
+        if way == Way::Pwrite {
             // POSIX promises msync for what was stored through the mapping, not for what another
             // descriptor wrote to the file.
             options.sync_method = SyncMethod::Fdatasync;
         }
-        Ok(Files { directory, options, log_id, stores })
+        Ok(Files { directory, options, log_id, way })
     }
 
     /// Makes the next segment: a recycled file if there is one, else a new one; on the disk with its
     /// name, but in no manifest yet. The numbers in `stock` move on only once one names it.
-    pub(crate) fn make_segment(&self, stock: &mut Stock) -> Result<SegmentWriter> {
+    pub(crate) fn make_segment(&self, stock: &mut Stock) -> Result<Made> {
         let random = self
             .directory
             .random()
@@ -72,7 +86,10 @@ impl Files {
         let path = self.directory.path().join(&name);
         let sync_name =
             || self.directory.sync().map_err(|e| Error::io("fsync", self.directory.path(), e));
-        let made = match stock.pool.pop() {
+        let recycled = stock.pool.pop();
+        let cold = recycled.is_some();
+        let fine = if cold { 0 } else { self.fine(identity.size) };
+        let made = match recycled {
             Some(old) => {
                 // The durable manifest no longer names the old name. The new name must be durable
                 // before the old content goes: a crash must not show the old name with new content.
@@ -84,7 +101,7 @@ impl Files {
                 sync_name().and_then(|()| Segment::recycle(&*self.directory, identity))
             }
             None => crate::manifest::remove_if_there(&*self.directory, &name)
-                .and_then(|()| Segment::create(&*self.directory, identity))
+                .and_then(|()| Segment::create(&*self.directory, identity, fine))
                 .and_then(|file| sync_name().map(|()| file)),
         };
         if made.is_err() {
@@ -92,8 +109,23 @@ impl Files {
         }
         let file = made?;
         let start = identity.base + DATA_START;
-        let (segment, writer) = Segment::map(path, file, identity, self.stores, start)?;
-        Ok(SegmentWriter::new(segment, writer, DATA_START, self.stores))
+        let (segment, writer) = Segment::map(path, file, identity, self.way.stores(), start)?;
+        let grain = Grain::new(identity.size, 0..fine, !cold);
+        Ok(Made { writer: SegmentWriter::new(segment, writer, DATA_START, self.way, grain), cold })
+    }
+
+    /// After so many bytes the worker syncs, whoever commits or not: by the policy, or so that the disk is not idle while
+    /// much is appended that it has to write anyway.
+    pub(crate) fn sync_every(&self) -> u64 {
+        match self.options.sync_policy {
+            SyncPolicy::Bytes(every) => every,
+            SyncPolicy::OnCommit | SyncPolicy::Interval(_) => BACKGROUND,
+        }
+    }
+
+    /// How far a new segment gets single pages.
+    fn fine(&self, size: u64) -> u64 {
+        if self.way == Way::Either { size.min(CHUNK) } else { size }
     }
 
     /// A new segment that no manifest could be made to name must not keep a full disk full. Where it cannot be removed
@@ -117,8 +149,9 @@ impl Files {
     pub(crate) fn open_writer(&self, entry: &Entry, end: u64) -> Result<SegmentWriter> {
         let identity = entry.identity(self.log_id);
         let (segment, writer) =
-            Segment::open(&*self.directory, identity, Access::ReadWrite, self.stores, end)?;
-        Ok(SegmentWriter::new(segment, writer, end - entry.base, self.stores))
+            Segment::open(&*self.directory, identity, Access::ReadWrite, self.way.stores(), end)?;
+        let grain = Grain::new(identity.size, 0..0, false);
+        Ok(SegmentWriter::new(segment, writer, end - entry.base, self.way, grain))
     }
 
     /// Opens a segment to read it up to `end`.

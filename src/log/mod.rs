@@ -6,6 +6,7 @@ mod close;
 mod commit;
 mod engine;
 mod files;
+mod gather;
 #[cfg(feature = "sim")]
 mod on_sim;
 mod read;
@@ -104,7 +105,8 @@ impl Log {
     }
 
     /// Appends a record: its LSN. **Not durable yet**; it can be read at once and survives the process
-    /// being killed, and so does all before it. No system call unless the segment is full.
+    /// being killed, and so does all before it. No system call while the segment has room, but for a record of a page
+    /// or more, which goes in by one `pwrite` ([`WriteMethod`](crate::WriteMethod)).
     ///
     /// # Errors
     ///

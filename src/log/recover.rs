@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::catalog::{Catalog, Slot};
 use super::commit::Group;
 use super::engine::{Engine, Health, Tail, Upkeep};
-use super::files::{self, Files, Stock};
+use super::files::{self, Files, Made, Stock};
 use super::worker::Signal;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ use crate::format::manifest::{Entry, Manifest, State};
 use crate::manifest;
 use crate::options::Options;
 use crate::segment::verdict::Verdict;
-use crate::segment::{SegmentWriter, file_name, id_of, is_mapped, open_checked};
+use crate::segment::{CHUNK, SegmentWriter, Way, file_name, id_of, is_mapped, open_checked};
 use crate::storage::{Access, Directory, Disk, create_directory};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
@@ -297,13 +297,23 @@ fn first_segment(
     stock: &mut Stock,
 ) -> Result<SegmentWriter> {
     let directory = &*files.directory;
-    let writer = match files.make_segment(stock) {
+    let Made { mut writer, cold } = match files.make_segment(stock) {
         // The reserve may have taken the room that there was.
         Err(Error::Full { .. }) if manifest::release_reserve(directory)? => {
             files.make_segment(stock)?
         }
         made => made?,
     };
+    if cold {
+        // Where an append may also write, so much has to be there at once, and the rest is warmed in the background.
+        let size = writer.segment().identity().size;
+        let first = if files.way == Way::Either { size.min(CHUNK) } else { size };
+        writer.segment().refine(0..first)?;
+        writer.refined(0..first);
+        if first == size {
+            writer.warmed();
+        }
+    }
     let identity = *writer.segment().identity();
     (stock.next_id, stock.next_base) = (identity.id + 1, identity.base + identity.size);
     manifest.generation += 1;
@@ -345,30 +355,26 @@ fn engine(
     watermark: Option<Watermark>,
 ) -> Engine {
     let end = writer.lsn();
-    let writer_start = writer.segment().base() + DATA_START;
     let sealed = manifest.segments.iter().filter(|entry| entry.state == State::Sealed);
     let mut slots: Vec<Arc<Slot>> =
         sealed.map(|entry| Slot::sealed(entry.identity(manifest.log_id), entry.end)).collect();
     let sealed = slots.len();
     slots.push(Slot::active(writer.segment()));
-    let sync_at = match files.options.sync_policy {
-        crate::SyncPolicy::Bytes(every) => end.saturating_add(every),
-        _ => u64::MAX,
-    };
+    let sync_at = end.saturating_add(files.sync_every());
     let tail = Tail {
         writer,
         ready,
         unsynced: Vec::new(),
         spoiled: false,
         marked: end,
+        synced: 0,
+        wake: false,
         sync_at,
         appends: 0,
         bytes: 0,
     };
-    let mut cold = Vec::new();
-    if manifest.segments.iter().any(|entry| entry.state == State::Ready) || end > writer_start {
-        cold.extend([&tail.writer].into_iter().chain(&tail.ready).map(|w| Arc::clone(w.segment())));
-    }
+    let writers = [&tail.writer].into_iter().chain(&tail.ready);
+    let cold = writers.filter(|w| !w.is_warm()).map(|w| Arc::clone(w.segment())).collect();
     Engine {
         files,
         tail: Mutex::new(tail),

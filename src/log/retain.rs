@@ -65,7 +65,9 @@ impl Engine {
         if tail.writer.lsn() > checkpoint {
             return Ok(());
         }
-        match self.roll_tail(&mut tail) {
+        let rolled = self.roll_tail(&mut tail);
+        self.release(tail);
+        match rolled {
             Err(Error::Full { .. }) => Ok(()),
             rolled => rolled.map(drop),
         }
@@ -75,10 +77,12 @@ impl Engine {
         loop {
             let mut tail = self.tail.lock();
             self.health.check()?;
-            if tail.writer.is_empty() || self.roll_tail(&mut tail)? {
-                return Ok(Lsn::new(tail.writer.lsn()));
+            let rolled = if tail.writer.is_empty() { Ok(true) } else { self.roll_tail(&mut tail) };
+            let end = tail.writer.lsn();
+            self.release(tail);
+            if rolled? {
+                return Ok(Lsn::new(end));
             }
-            drop(tail);
             self.provide_segment()?;
         }
     }
@@ -106,12 +110,11 @@ impl Engine {
 
     /// The end of the record at `lsn`, if the log can be cut there.
     fn cut_position(&self, lsn: Lsn) -> Result<u64> {
-        let (segment, offset) = self.locate(lsn)?;
-        let cut = match segment.frame(offset) {
-            Some((head, _)) if head.kind == Kind::Part => return Err(Error::InsideBatch { lsn }),
-            Some((head, _)) => lsn.get() + head.frame_len(),
-            None => return Err(Error::NotARecord { lsn }),
-        };
+        let (_, _, head) = self.locate(lsn)?;
+        if head.kind == Kind::Part {
+            return Err(Error::InsideBatch { lsn });
+        }
+        let cut = lsn.get() + head.frame_len();
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
         if cut < checkpoint {
             let end = Lsn::new(self.end());

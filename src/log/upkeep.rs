@@ -5,11 +5,11 @@
 
 use super::catalog::Slot;
 use super::engine::{Engine, Tail, Upkeep};
-use super::files;
+use super::files::{self, Made};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Entry, Manifest, State};
 use crate::manifest;
-use crate::segment::SegmentWriter;
+use crate::segment::{Segment, SegmentWriter, Way};
 
 /// What a manifest says besides the segments that are always in it.
 #[derive(Default)]
@@ -28,6 +28,7 @@ impl Engine {
     /// One round of background work. A full disk is left to the append that meets it.
     pub(crate) fn step(&self) -> Result<()> {
         self.health.check()?;
+        self.refine()?;
         // Rolled segments are synced even if no one commits, so that recovery has few to read.
         let rolled = self
             .tail
@@ -40,6 +41,17 @@ impl Engine {
         }
         let mut upkeep = self.upkeep.lock();
         self.health.check()?;
+        for segment in std::mem::take(&mut upkeep.cold) {
+            self.warm(&segment)?;
+            let mut tail = self.tail.lock();
+            if tail.writer.segment().base() == segment.base() {
+                tail.writer.warmed();
+            }
+            let mut ready = tail.ready.iter_mut();
+            if let Some(writer) = ready.find(|w| w.segment().base() == segment.base()) {
+                writer.warmed();
+            }
+        }
         // First: on a full disk the next segment may need the space.
         let released = self.release_retired(&mut upkeep).1;
         if self.tail.lock().ready.is_empty() {
@@ -48,11 +60,28 @@ impl Engine {
         if self.seals_due(&upkeep) {
             self.write_manifest(&mut upkeep, &Change::default())?;
         }
-        for segment in std::mem::take(&mut upkeep.cold) {
-            segment.warm()?;
-        }
         released?;
         self.files.fill_reserve(&mut upkeep.stock).map(drop).map_err(|e| self.health.poison(e))
+    }
+
+    /// Refines what an append asked for. An unreadable page there is a page that a store must not meet.
+    fn refine(&self) -> Result<()> {
+        let (segment, range) = {
+            let tail = self.tail.lock();
+            let Some(range) = tail.writer.to_refine() else { return Ok(()) };
+            (std::sync::Arc::clone(tail.writer.segment()), range)
+        };
+        segment.refine(range.clone()).map_err(|e| self.health.poison(e))?;
+        let mut tail = self.tail.lock();
+        if tail.writer.segment().base() == segment.base() {
+            tail.writer.refined(range);
+        }
+        Ok(())
+    }
+
+    /// Reads a segment in before an append has to wait for it. A read that fails here would be a signal for a store.
+    fn warm(&self, segment: &Segment) -> Result<()> {
+        segment.warm(self.files.way != Way::Either).map_err(|e| self.health.poison(e))
     }
 
     /// Makes sure that there is a segment to roll into.
@@ -71,7 +100,11 @@ impl Engine {
     pub(super) fn provide(&self, upkeep: &mut Upkeep) -> Result<()> {
         self.refill_reserve(upkeep)?;
         let made = self.files.make_segment(&mut upkeep.stock);
-        let made = made.map_err(|e| self.health.unless_full(e))?;
+        let Made { writer: mut made, cold } = made.map_err(|e| self.health.unless_full(e))?;
+        if cold {
+            self.warm(made.segment())?;
+            made.warmed();
+        }
         let identity = *made.segment().identity();
         upkeep.stock.next_id = identity.id + 1;
         upkeep.stock.next_base = identity.base + identity.size;

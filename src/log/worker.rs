@@ -101,10 +101,11 @@ fn run(engine: &Engine) {
         };
         let retired = engine.has_retired().then_some(RETIRED_EVERY);
         let woken = engine.signal.wait(sync.into_iter().chain(retired).min());
+        let much = woken == Woken::ForWork && engine.unsynced() >= engine.files.sync_every();
         let sync_due = match policy {
-            SyncPolicy::OnCommit => false,
+            SyncPolicy::OnCommit => much,
             SyncPolicy::Bytes(_) => woken == Woken::ForWork,
-            SyncPolicy::Interval(every) => last_sync.elapsed() >= every,
+            SyncPolicy::Interval(every) => much || last_sync.elapsed() >= every,
         };
         if woken == Woken::ToStop {
             return;

@@ -1,11 +1,13 @@
 //! A segment file: creation, recycling, opening, reading what is published, syncing.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::grain::CHUNK;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::frame::{self, Head, Place};
@@ -39,6 +41,16 @@ pub(crate) struct Segment {
     file: Arc<dyn File>,
     region: Arc<Region>,
     id: FileId,
+}
+
+/// What is at an offset.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Look {
+    Frame(Head),
+    /// It may not be read before all below this offset was populated.
+    Beyond(u64),
+    /// No valid frame below the published end.
+    Nothing,
 }
 
 /// The files that this process has mapped, and how often. An instance of the log knows who holds its own
@@ -75,27 +87,37 @@ impl Segment {
     ///
     /// Filled, because a sync of a page in an unwritten extent also has to convert it (2 to 2.9
     /// times slower), and because ext4 may lose such a page for good after an I/O error.
-    /// By pages, because the page cache keeps them in folios as large as the write, and a store of
-    /// 100 bytes dirties its whole folio.
-    pub(crate) fn create(directory: &dyn Directory, identity: Identity) -> Result<Arc<dyn File>> {
+    ///
+    /// The page cache keeps a file in folios as large as the writes that made them: single pages below
+    /// `fine`, large folios behind it (see `grain`).
+    pub(crate) fn create(
+        directory: &dyn Directory,
+        identity: Identity,
+        fine: u64,
+    ) -> Result<Arc<dyn File>> {
         let name = file_name(identity.id);
         let path = directory.path().join(&name);
         let file = directory.create(&name).map_err(|e| Error::io("open", &path, e))?;
+        let fill = |range: Range<u64>, at_once: u64| {
+            let zeros = vec![0; usize::try_from(at_once).unwrap_or(PAGE)];
+            for at in range.clone().step_by(zeros.len()) {
+                let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
+                let zeros = zeros.get(..left).unwrap_or(&zeros);
+                file.write_at(zeros, at).map_err(|e| Error::io("pwrite", &path, e))?;
+            }
+            Ok(())
+        };
+        let fine = fine.min(identity.size);
         let filled = file
             .allocate(identity.size)
             .map_err(|e| Error::io("fallocate", &path, e))
+            .and_then(|()| fill(0..fine, PAGE as u64))
+            .and_then(|()| fill(fine..identity.size, CHUNK))
             .and_then(|()| {
-                let zeros = [0; PAGE];
                 let first = first_bytes(&identity);
-                let write = |bytes: &[u8], at| {
-                    file.write_at(bytes, at).map_err(|e| Error::io("pwrite", &path, e))
-                };
-                for at in (0..identity.size).step_by(PAGE) {
-                    write(&zeros, at)?;
-                }
-                write(&first, 0)?;
-                file.sync().map_err(|e| Error::io("fdatasync", &path, e))
-            });
+                file.write_at(&first, 0).map_err(|e| Error::io("pwrite", &path, e))
+            })
+            .and_then(|()| file.sync().map_err(|e| Error::io("fdatasync", &path, e)));
         match filled {
             Ok(()) => Ok(file),
             Err(error) => {
@@ -107,7 +129,7 @@ impl Segment {
     }
 
     /// Gives a file that is in the directory under its new name, durably, a new header and so a
-    /// new life, and reads it into the cache by pages, for the same reason as in `create`.
+    /// new life. It has still to be [`warm`](Self::warm)ed.
     pub(crate) fn recycle(directory: &dyn Directory, identity: Identity) -> Result<Arc<dyn File>> {
         let name = file_name(identity.id);
         let path = directory.path().join(&name);
@@ -115,7 +137,6 @@ impl Segment {
             directory.open(&name, Access::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
         file.write_at(&first_bytes(&identity), 0).map_err(|e| Error::io("pwrite", &path, e))?;
         file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
-        warm(&*file, identity.size).map_err(|e| Error::io("pread", &path, e))?;
         Ok(file)
     }
 
@@ -177,7 +198,7 @@ impl Segment {
     }
 
     /// Makes everything written to it durable; `dirty` is where the unsynced bytes may be.
-    pub(crate) fn sync(&self, method: SyncMethod, dirty: std::ops::Range<u64>) -> Result<()> {
+    pub(crate) fn sync(&self, method: SyncMethod, dirty: Range<u64>) -> Result<()> {
         match method {
             SyncMethod::Fdatasync => {
                 self.file.sync().map_err(|e| Error::io("fdatasync", &self.path, e))
@@ -189,21 +210,27 @@ impl Segment {
         }
     }
 
-    /// The valid frame at `offset`, with its word and payload: `body.get(4..)` is the payload. None: there
-    /// is no valid frame below the published end.
+    /// The frame at `offset`, if it is published and valid. Touches nothing from `safe` on, below which reading the
+    /// mapping cannot be a signal.
     #[inline]
-    pub(crate) fn frame(&self, offset: u64) -> Option<(Head, &[u8])> {
+    pub(crate) fn look(&self, offset: u64, safe: u64) -> Look {
         let place = self.place(offset);
-        let first: [u8; 8] = self.region.bytes(offset, 8)?.try_into().ok()?;
-        let head = frame::head(first, place)?;
-        let body = self.region.bytes(offset + 4, 4 + head.len as usize)?;
-        frame::is_valid(head, body, place).then_some((head, body))
-    }
-
-    /// How long the frame at `offset` says it is, if its head is one: how much to populate before it is checked.
-    pub(crate) fn frame_len_at(&self, offset: u64) -> Option<u64> {
-        let first: [u8; 8] = self.region.bytes(offset, 8)?.try_into().ok()?;
-        frame::head(first, self.place(offset)).map(Head::frame_len)
+        let head_end = offset.saturating_add(frame::HEADER_LEN);
+        if head_end > safe {
+            return Look::Beyond(head_end);
+        }
+        let Some(rest) = self.region.published_from(offset) else { return Look::Nothing };
+        let Some(head) = rest.first_chunk().and_then(|first| frame::head(*first, place)) else {
+            return Look::Nothing;
+        };
+        let end = offset + head.frame_len();
+        if end > safe {
+            return Look::Beyond(end);
+        }
+        match rest.get(8..8 + head.len as usize) {
+            Some(payload) if frame::is_valid(head, payload, place) => Look::Frame(head),
+            _ => Look::Nothing,
+        }
     }
 
     /// The published bytes of a frame's payload; the frame was valid before.
@@ -232,9 +259,22 @@ impl Segment {
         Ok(end)
     }
 
-    /// Brings the file's pages from `offset` on into the cache, one by one.
-    pub(crate) fn warm(&self) -> Result<()> {
-        warm(&*self.file, self.identity.size).map_err(|e| Error::io("pread", &self.path, e))
+    /// Lets the cache hold these bytes, in which nothing is published, in single pages.
+    pub(crate) fn refine(&self, range: Range<u64>) -> Result<()> {
+        let forgotten = self.file.forget(&self.region, range.clone());
+        forgotten.map_err(|e| Error::io("fadvise", &self.path, e))?;
+        read_through(&*self.file, range.start, range.end)
+            .map_err(|e| Error::io("pread", &self.path, e))
+    }
+
+    /// Brings the file's pages into the cache, before an append has to wait for them; `fine`: one by one. Those that
+    /// are there stay as they are.
+    pub(crate) fn warm(&self, fine: bool) -> Result<()> {
+        let advise = |on| self.file.read_ahead(on).map_err(|e| Error::io("fadvise", &self.path, e));
+        advise(!fine)?;
+        read_through(&*self.file, 0, self.identity.size)
+            .map_err(|e| Error::io("pread", &self.path, e))?;
+        advise(false)
     }
 
     /// Damage found at `offset`, where the committed log goes on to `until`.
@@ -244,11 +284,6 @@ impl Segment {
         let lsns = Lsn::new(from)..Lsn::new(until.max(from));
         Error::corrupt(&self.path, Some(self.identity.id), offset, lsns, what)
     }
-}
-
-fn warm(file: &dyn File, size: u64) -> std::io::Result<()> {
-    file.no_readahead()?;
-    read_through(file, 0, size)
 }
 
 fn read_through(file: &dyn File, start: u64, end: u64) -> std::io::Result<()> {
@@ -287,7 +322,7 @@ pub(crate) fn open_checked(
     }
     if access == Access::ReadWrite {
         // What is stored to must not be in the cache as a large folio (design fact 1).
-        file.no_readahead().map_err(|e| Error::io("fadvise", &path, e))?;
+        file.read_ahead(false).map_err(|e| Error::io("fadvise", &path, e))?;
     }
     // A whole aligned page, so that it also works for a direct read.
     let mut window = super::scan::Window::of_a_page(Arc::clone(&file), identity.size);

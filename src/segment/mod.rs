@@ -2,9 +2,11 @@
 //! other segments.
 
 mod file;
+mod grain;
 pub(crate) mod scan;
 pub(crate) mod verdict;
 mod writer;
 
-pub(crate) use file::{Segment, file_name, id_of, is_mapped, open_checked};
+pub(crate) use file::{Look, Segment, file_name, id_of, is_mapped, open_checked};
+pub(crate) use grain::{CHUNK, Grain, Way};
 pub(crate) use writer::SegmentWriter;

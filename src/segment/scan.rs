@@ -129,8 +129,8 @@ impl Scan {
         let Some(head) = first.and_then(|b| frame::head(b, self.place)) else {
             return stopped(Why::Invalid { zero });
         };
-        let body = self.window.get(at + 4, 4 + head.len as usize)?;
-        let Some(body) = body.filter(|body| frame::is_valid(head, body, self.place)) else {
+        let payload = self.window.get(at + frame::HEADER_LEN, head.len as usize)?;
+        let Some(payload) = payload.filter(|p| frame::is_valid(head, p, self.place)) else {
             return stopped(Why::Invalid { zero });
         };
         let end = at + head.frame_len();
@@ -138,7 +138,7 @@ impl Scan {
             return stopped(Why::PastBound);
         }
         match head.kind {
-            Kind::End => return stopped(Why::End { next: frame::operand(body) }),
+            Kind::End => return stopped(Why::End { next: frame::operand(payload) }),
             // A batch has no mark inside: the batch, not the mark, is what is not valid.
             Kind::Mark if self.open_batch.is_some() => {
                 return stopped(Why::Invalid { zero: false });
@@ -176,27 +176,26 @@ impl Scan {
     /// the end of the file: where committed frames are damaged, nothing says where the next begins.
     pub(crate) fn highest_mark_beyond(&mut self, offset: u64) -> io::Result<Option<u64>> {
         let mut highest = None;
-        let mut place =
-            Place { offset: offset.next_multiple_of(ALIGN).max(DATA_START), ..self.place };
-        while place.offset + MARK_LEN <= place.size - END_ROOM {
-            // Many positions out of one look into the window.
-            let chunk = (place.size - END_ROOM - place.offset).min(CHUNK as u64 / 2);
-            let chunk = usize::try_from(chunk).unwrap_or(0);
-            let Some(bytes) = self.window.get(place.offset, chunk)? else { break };
-            let mut at = 0;
-            while at + 24 <= bytes.len() {
-                let here = Place { offset: place.offset + at as u64, ..place };
-                let candidate = bytes.get(at..at + 24).unwrap_or(&[]);
-                if frame::may_be_mark(candidate, here.lsn()) {
-                    let head = candidate.first_chunk().and_then(|b| frame::head(*b, here));
-                    let body = candidate.get(4..).unwrap_or(&[]);
-                    if head.is_some_and(|head| frame::is_valid(head, body, here)) {
-                        highest = highest.max(Some(frame::operand(body)));
-                    }
+        let mut at = offset.next_multiple_of(ALIGN).max(DATA_START);
+        let end = self.place.size - END_ROOM;
+        while at + MARK_LEN <= end {
+            // Many positions out of one look into the window, and many looks before it moves.
+            let len = (end - at).min(CHUNK as u64 / 16);
+            let bytes = self.window.get(at, usize::try_from(len).unwrap_or(0))?;
+            let Some(bytes) = bytes else { break };
+            for (start, _) in bytes.chunks_exact(8).enumerate().filter(|(_, b)| frame::says_mark(b))
+            {
+                let start = start * 8;
+                let here = Place { offset: at + start as u64, ..self.place };
+                let candidate = bytes.get(start..).unwrap_or(&[]);
+                let head = candidate.first_chunk().and_then(|first| frame::head(*first, here));
+                let payload = candidate.get(8..24).unwrap_or(&[]);
+                if head.is_some_and(|head| frame::is_valid(head, payload, here)) {
+                    highest = highest.max(Some(frame::operand(payload)));
                 }
-                at += 8;
             }
-            place.offset += at as u64;
+            // The next look begins where a mark might have begun that this one did not see whole.
+            at += len - (MARK_LEN - ALIGN);
         }
         Ok(highest)
     }

@@ -1,41 +1,52 @@
 //! Appending to a segment: the one place where frames are put together.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Segment;
+use super::grain::{Grain, Way};
 use crate::error::{Error, Result};
-use crate::format::frame::{self, HEADER_LEN, Kind, frame_len};
+use crate::format::frame::{self, Kind, frame_len};
 use crate::format::{ALIGN, DATA_START, END_ROOM};
 use crate::storage::{File, Writer};
 
-const ZEROS: [u8; 16] = [0; 16];
-
 /// Writes frames into one segment, by stores or by pwrite, and publishes them a group at a time.
 ///
-/// A group is `put` frame by frame and then `publish`ed: until then no reader sees any of it, and
+/// A group is begun, `put` frame by frame and then `publish`ed: until then no reader sees any of it, and
 /// after a failed publish nothing of it counts.
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
     segment: Arc<Segment>,
     writer: Writer,
+    way: Way,
+    grain: Grain,
     /// Where the next frame goes.
     at: u64,
     /// Where the group began; all below is published.
     published: u64,
-    /// With pwrite: the group, not yet in the file.
-    pending: Option<Vec<u8>>,
+    /// The group goes in by pwrite.
+    by_pwrite: bool,
+    /// Then it is put together here.
+    pending: Vec<u8>,
 }
 
+/// As many zeros as frames are aligned to: padding, and the word behind the last frame.
+const ZERO: [u8; 8] = [0; 8];
+const _: () = assert!(ZERO.len() as u64 == ALIGN);
+/// Memory kept from one pwrite to the next.
+const PENDING_KEPT: usize = 1 << 20;
+
 impl SegmentWriter {
-    /// Goes on at offset `at`, the end of what is published. `stores`: through the mapping, else by pwrite.
+    /// Goes on at offset `at`, the end of what is published.
     pub(crate) fn new(
         segment: Arc<Segment>,
         writer: Writer,
         at: u64,
-        stores: bool,
+        way: Way,
+        grain: Grain,
     ) -> SegmentWriter {
-        let pending = (!stores).then(Vec::new);
-        SegmentWriter { segment, writer, at, published: at, pending }
+        let (by_pwrite, pending) = (way == Way::Pwrite, Vec::new());
+        SegmentWriter { segment, writer, way, grain, at, published: at, by_pwrite, pending }
     }
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {
@@ -56,63 +67,91 @@ impl SegmentWriter {
         self.segment.identity().size.saturating_sub(END_ROOM + self.at)
     }
 
-    /// Adds a frame to the group; its LSN. The caller has seen that there is room.
+    /// Begins a group of frames of `len` bytes. `flow`: about how many bytes there are between two syncs.
     #[inline]
+    pub(crate) fn begin(&mut self, len: u64, flow: u64) {
+        debug_assert!(self.at == self.published && self.pending.is_empty());
+        if self.way == Way::Either {
+            self.by_pwrite = !self.grain.is_for_stores(self.at, self.at + len + 8, flow);
+        }
+    }
+
+    /// Takes over the memory of the writer before.
+    pub(crate) fn inherit(&mut self, before: &mut SegmentWriter) {
+        self.pending = std::mem::take(&mut before.pending);
+    }
+
+    /// Whether someone has to be woken to refine what comes next.
+    pub(crate) fn asks_to_refine(&mut self, len: u64, flow: u64) -> bool {
+        self.way == Way::Either && self.grain.ask(self.at, len, flow)
+    }
+
+    /// What was asked for, if it still lies ahead.
+    pub(crate) fn to_refine(&self) -> Option<Range<u64>> {
+        self.grain.wanted(self.at)
+    }
+
+    pub(crate) fn refined(&mut self, range: Range<u64>) {
+        self.grain.refined(range);
+    }
+
+    pub(crate) fn is_warm(&self) -> bool {
+        self.grain.is_warm()
+    }
+
+    pub(crate) fn warmed(&mut self) {
+        self.grain.warmed();
+    }
+
+    /// Adds a frame to the group, by stores with the zero word behind it; its LSN. The caller has seen that there is room.
+    #[inline(always)]
     pub(crate) fn put(&mut self, kind: Kind, payload: &[u8]) -> u64 {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "at most MAX_PAYLOAD, by the caller's check of the record size"
         )]
-        let word = frame::word(kind, payload.len() as u32).to_le_bytes();
-        let (at, lsn, seed) = (self.at, self.lsn(), self.segment.seed());
+        let word = frame::word(kind, payload.len() as u32);
+        let (at, lsn) = (self.at, self.lsn());
+        let crc = frame::checksum(self.segment.seed(), lsn, word, payload);
+        let head = u64::from(crc) | u64::from(word) << 32;
         let total = frame_len(payload.len());
-        #[expect(clippy::cast_possible_truncation, reason = "less than ALIGN")]
-        let padding = (total - HEADER_LEN) as usize - payload.len();
-        let padding = ZEROS.get(..padding).unwrap_or(&[]);
-        match &mut self.pending {
-            None => {
-                let writer = &mut self.writer;
-                writer.write(at + 4, &word);
-                writer.write(at + HEADER_LEN, payload);
-                writer.write(at + HEADER_LEN + payload.len() as u64, padding);
-                // One pass over word and payload where they now lie side by side, in the cache.
-                let crc = frame::checksum(seed, lsn, writer.unpublished(at + 4, 4 + payload.len()));
-                writer.write(at, &crc.to_le_bytes());
-            }
-            Some(pending) => {
-                let start = pending.len();
-                pending.extend_from_slice(&[0; 4]);
-                pending.extend_from_slice(&word);
-                pending.extend_from_slice(payload);
-                let crc = frame::checksum(seed, lsn, pending.get(start + 4..).unwrap_or(&[]));
-                if let Some(to) = pending.get_mut(start..start + 4) {
-                    to.copy_from_slice(&crc.to_le_bytes());
-                }
-                pending.extend_from_slice(padding);
-            }
+        if self.by_pwrite {
+            self.pending.extend_from_slice(&head.to_le_bytes());
+            self.pending.extend_from_slice(payload);
+            self.pending.resize(self.pending.len().next_multiple_of(ZERO.len()), 0);
+        } else {
+            self.writer.write_frame(at, total, head, payload);
         }
         self.at = at + total;
         lsn
     }
 
-    /// Ends the group with the zero word and makes it readable. By stores this cannot fail. After a
+    /// Makes the group, which a zero word ends, readable. By stores this cannot fail. After a
     /// failed pwrite any part of the group may be in the file: [`rewind`](Self::rewind), and
     /// end the segment here, since its leftovers are valid frames of this life.
+    #[inline]
     pub(crate) fn publish(&mut self) -> Result<()> {
-        let zero = ZEROS.get(..8).unwrap_or(&[]);
-        match &mut self.pending {
-            None => self.writer.write(self.at, zero),
-            Some(pending) => {
-                pending.extend_from_slice(zero);
-                let written = write_group(self.segment.file(), pending, self.published);
-                pending.clear();
-                written.map_err(|e| Error::io("pwrite", self.segment.path(), e))?;
-            }
+        if self.by_pwrite {
+            self.write_pending()?;
         }
         self.published = self.at;
         self.writer.publish(self.at);
         debug_assert!(self.at % ALIGN == 0);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn write_pending(&mut self) -> Result<()> {
+        self.pending.extend_from_slice(&ZERO);
+        let file = self.segment.file();
+        let written = match self.way {
+            // Space is settled where stores are safe: what fails here ends the log, whatever of it is found later.
+            Way::Store | Way::Either => file.write_at(&self.pending, self.published),
+            Way::Pwrite => write_group(file, &self.pending, self.published),
+        };
+        self.pending.clear();
+        self.pending.shrink_to(PENDING_KEPT);
+        written.map_err(|e| Error::io("pwrite", self.segment.path(), e))
     }
 
     /// Gives up the group that could not be published.

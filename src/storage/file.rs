@@ -81,8 +81,19 @@ impl File for DiskFile {
         Ok(fs::fadvise(&self.fd, 0, None, Advice::DontNeed)?)
     }
 
-    fn no_readahead(&self) -> io::Result<()> {
-        Ok(fs::fadvise(&self.fd, 0, None, Advice::Random)?)
+    fn forget(&self, region: &Region, range: Range<u64>) -> io::Result<()> {
+        // What is mapped is not forgotten (posix_fadvise(2)).
+        region.unmap_pages(range.start, range.end.saturating_sub(range.start))?;
+        let len = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
+        match len {
+            Some(_) => Ok(fs::fadvise(&self.fd, range.start, len, Advice::DontNeed)?),
+            None => Ok(()),
+        }
+    }
+
+    fn read_ahead(&self, on: bool) -> io::Result<()> {
+        let advice = if on { Advice::Normal } else { Advice::Random };
+        Ok(fs::fadvise(&self.fd, 0, None, advice)?)
     }
 
     fn punch_hole(&self, range: Range<u64>) -> io::Result<()> {

@@ -105,8 +105,11 @@ pub(crate) trait File: Send + Sync + Debug {
     fn populate(&self, region: &Region, offset: u64, len: u64) -> io::Result<()>;
     /// Lets the page cache forget the file's clean pages.
     fn drop_cache(&self) -> io::Result<()>;
-    /// Reads come in page by page, so that a later store does not dirty a large folio (fact 1).
-    fn no_readahead(&self) -> io::Result<()>;
+    /// Lets the page cache forget these clean pages, of the mapping too; what is dirty stays.
+    fn forget(&self, region: &Region, range: Range<u64>) -> io::Result<()>;
+    /// Whether reads come in with what follows, in large folios, or page by page, so that a later store does not
+    /// dirty a large folio (design fact 1).
+    fn read_ahead(&self, on: bool) -> io::Result<()>;
     /// Gives the blocks of `range` back to the file system; they read as zero.
     fn punch_hole(&self, range: Range<u64>) -> io::Result<()>;
     /// Maps the first `len` bytes. Readers see those below `published`.

@@ -37,6 +37,7 @@ impl Region {
     }
 
     /// Bytes `[offset, offset + len)`, if they are published.
+    #[inline]
     pub(crate) fn bytes(&self, offset: u64, len: usize) -> Option<&[u8]> {
         // Acquire pairs with the Release of `publish`: the stores before it are seen.
         let published = self.published.load(Ordering::Acquire);
@@ -49,6 +50,13 @@ impl Region {
         // SAFETY: the range is mapped for as long as `self` lives, is initialised (file pages
         // are), and lies below `published`, where no one in this process writes any more.
         Some(unsafe { std::slice::from_raw_parts(first, len) })
+    }
+
+    /// All that is published from `offset` on, if that is not beyond it.
+    #[inline]
+    pub(crate) fn published_from(&self, offset: u64) -> Option<&[u8]> {
+        let published = self.published.load(Ordering::Acquire);
+        self.bytes(offset, usize::try_from(published.checked_sub(offset)?).ok()?)
     }
 
     /// Reads the pages of `[offset, offset + len)` in, so that touching them meets an unreadable
@@ -67,6 +75,16 @@ impl Region {
             )),
             other => Ok(other?),
         }
+    }
+
+    /// Takes the pages of `[offset, offset + len)` out of the mapping; the next touch maps them again.
+    pub(super) fn unmap_pages(&self, offset: u64, len: u64) -> io::Result<()> {
+        let (first, len) = self.pages(offset, len);
+        // SAFETY: `pages` stays inside the mapping.
+        let address = unsafe { self.map.as_mut_ptr().add(first) };
+        // SAFETY: in a shared mapping of a file the bytes are the page cache's, which keeps them, dirty ones too: "subsequent
+        // accesses will repopulate the memory contents from the up-to-date contents of the underlying file" (madvise(2)).
+        Ok(unsafe { madvise(address.cast(), len, Advice::LinuxDontNeed) }?)
     }
 
     /// msync with MS_SYNC of the pages of `[offset, offset + len)`.
@@ -115,22 +133,37 @@ impl Writer {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
     }
 
-    /// What this writer has stored but not yet published.
+    /// Stores a frame of `total` bytes at `offset`, and a zero word behind it: `head`, `payload`, and zeros up to
+    /// the end. As three [`write`](Self::write)s, with one look at the bounds.
+    ///
+    /// # Panics
+    ///
+    /// As `write`.
     #[inline]
-    pub(crate) fn unpublished(&self, offset: u64, len: usize) -> &[u8] {
+    pub(crate) fn write_frame(&mut self, offset: u64, total: u64, head: u64, payload: &[u8]) {
         let region = &*self.region;
-        assert!(offset >= region.published.load(Ordering::Relaxed));
-        assert!(offset.saturating_add(len as u64) <= region.map.len() as u64);
+        let len = region.map.len() as u64;
+        assert!(region.writable && offset >= region.published.load(Ordering::Relaxed));
+        assert!(offset <= len && total <= len - offset && 8 <= len - offset - total);
+        assert!(8 + payload.len() as u64 <= total);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "below the length of the mapping, a usize"
         )]
-        let start = offset as usize;
-        // SAFETY: inside the mapping, by the assertion.
-        let first = unsafe { region.map.as_ptr().add(start) };
-        // SAFETY: mapped and initialised; only this writer changes these bytes, and it is borrowed
-        // for as long as the slice lives.
-        unsafe { std::slice::from_raw_parts(first, len) }
+        let (start, total) = (offset as usize, total as usize);
+        // SAFETY: `start` lies inside the mapping, by the assertion.
+        let to = unsafe { region.map.as_mut_ptr().add(start) };
+        // SAFETY: so does `start + total + 8`, and `total` is at least 8.
+        let last = unsafe { to.add(total - 8) };
+        // SAFETY: and at `start + 8` the payload begins, which ends before `total`.
+        let behind_head = unsafe { to.add(8) };
+        // The padding first, with the word behind: the payload, or the head, covers what is not padding.
+        // SAFETY: as for `write`; the sixteen bytes end at `start + total + 8`.
+        unsafe { last.cast::<[u8; 16]>().write_unaligned([0; 16]) };
+        // SAFETY: as above.
+        unsafe { to.cast::<[u8; 8]>().write_unaligned(head.to_le_bytes()) };
+        // SAFETY: as above; `payload` is below `published` or in other memory: no overlap.
+        unsafe { std::ptr::copy_nonoverlapping(payload.as_ptr(), behind_head, payload.len()) };
     }
 
     /// Makes everything below `offset` readable by others, for good.
@@ -157,7 +190,6 @@ mod tests {
         let mut writer = writer(8192);
         writer.write(0, b"hello");
         assert_eq!(writer.region().bytes(0, 5), None);
-        assert_eq!(writer.unpublished(0, 5), b"hello");
         writer.publish(5);
         assert_eq!(writer.region().bytes(0, 5), Some(&b"hello"[..]));
         assert_eq!(writer.region().bytes(1, 5), None);

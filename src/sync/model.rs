@@ -1,12 +1,13 @@
 //! The same primitives by the model checker `shuttle`, with the faces that `parking_lot` gives them.
 
-use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use shuttle::rand::Rng;
 pub(crate) use shuttle::sync::atomic;
 pub(crate) use shuttle::thread;
+pub(crate) use shuttle::thread_local;
 
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
@@ -90,17 +91,17 @@ impl<T> RwLock<T> {
     }
 }
 
-/// A clock that goes on each time that someone looks at it.
-pub(crate) struct Instant(Cell<u32>);
+/// A clock that the schedule draws: what was just done may have taken a microsecond, or a thousand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Instant;
 
 impl Instant {
     pub(crate) fn now() -> Instant {
-        Instant(Cell::new(0))
+        Instant
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
-        self.0.set(self.0.get() + 1);
-        Duration::from_micros(20) * self.0.get()
+        Duration::from_micros(1 << shuttle::rand::thread_rng().gen_range(0..12))
     }
 }
 

@@ -93,7 +93,7 @@ fn scripts() -> Vec<(&'static str, Vec<Op>)> {
 
 #[test]
 fn every_state_of_small_histories_is_sound() {
-    for write in [WriteMethod::Mmap, WriteMethod::Pwrite] {
+    for write in [WriteMethod::Mmap, WriteMethod::Pwrite, WriteMethod::Auto] {
         for (name, script) in scripts() {
             let (cuts, states) = enumerate(write, &script);
             eprintln!("{name}, {write:?}: {states} states at {cuts} calls");

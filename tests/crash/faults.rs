@@ -56,11 +56,12 @@ fn errors_of(call: Call) -> &'static [i32] {
     }
 }
 
-/// The three ways of writing.
-const WAYS: [Way; 3] = [
+/// The ways of writing.
+const WAYS: [Way; 4] = [
     Way { write: WriteMethod::Mmap, sync: SyncMethod::Fdatasync, spare: 1, pages: 4 },
     Way { write: WriteMethod::Mmap, sync: SyncMethod::Msync, spare: 2, pages: 4 },
     Way { write: WriteMethod::Pwrite, sync: SyncMethod::Fdatasync, spare: 0, pages: 4 },
+    Way { write: WriteMethod::Auto, sync: SyncMethod::Fdatasync, spare: 1, pages: 4 },
 ];
 
 fn script() -> Vec<Op> {

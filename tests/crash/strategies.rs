@@ -24,7 +24,11 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
 }
 
 pub(crate) fn way() -> impl Strategy<Value = Way> {
-    let write = prop_oneof![2 => Just(WriteMethod::Mmap), 1 => Just(WriteMethod::Pwrite)];
+    let write = prop_oneof![
+        1 => Just(WriteMethod::Mmap),
+        1 => Just(WriteMethod::Pwrite),
+        2 => Just(WriteMethod::Auto), // on this disk whichever costs less, one group after another
+    ];
     let sync = prop_oneof![3 => Just(SyncMethod::Fdatasync), 1 => Just(SyncMethod::Msync)];
     (write, sync, 0..3usize, 4..7u64).prop_map(|(write, sync, spare, pages)| Way {
         write,

@@ -54,7 +54,8 @@ impl Bench {
     pub(crate) fn new() -> Bench {
         let disk = SimDisk::new(draw(1 << 20));
         disk.set_background(true);
-        let write = if draw(3) == 0 { WriteMethod::Pwrite } else { WriteMethod::Mmap };
+        let write = [WriteMethod::Pwrite, WriteMethod::Mmap, WriteMethod::Auto, WriteMethod::Auto];
+        let write = write[draw(4) as usize];
         let sync = if draw(4) == 0 { SyncMethod::Msync } else { SyncMethod::Fdatasync };
         // Or the worker commits too.
         let policy = if draw(4) == 0 { SyncPolicy::Bytes(8000) } else { SyncPolicy::OnCommit };

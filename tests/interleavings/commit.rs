@@ -38,6 +38,26 @@ fn p1_what_was_acknowledged_is_there_after_a_power_cut() {
     });
 }
 
+/// They come back at once, so that leaders wait for them, and one after another they stop.
+#[test]
+fn p1_leaders_wait_for_company_that_comes_or_not() {
+    super::explore(|| {
+        let mut bench = Bench::new();
+        let log = bench.open();
+        bench.endanger(120);
+        let threads = (1..3 + draw(2)).map(|number| {
+            let mut hand = bench.hand(&log, number);
+            thread::spawn(move || {
+                (0..6 + draw(4)).for_each(|_| hand.append_durable(64));
+                hand.diary
+            })
+        });
+        let diary = Diary::of(join(threads));
+        drop(log);
+        bench.crash(|_, found| diary.check(&found));
+    });
+}
+
 #[test]
 fn p6_a_failed_sync_ends_all_who_wait_and_all_who_come() {
     super::explore(|| {

@@ -270,7 +270,12 @@ impl File for SimFile {
         })
     }
 
-    fn no_readahead(&self) -> io::Result<()> {
+    fn forget(&self, _region: &Region, _range: Range<u64>) -> io::Result<()> {
+        // What is clean is on the disk, and what is not stays: no one can tell.
+        call(&self.world, Call::DropCache, |_| Ok(()))
+    }
+
+    fn read_ahead(&self, _on: bool) -> io::Result<()> {
         Ok(())
     }
 
