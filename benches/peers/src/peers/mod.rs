@@ -1,0 +1,67 @@
+//! One file a peer.
+
+mod duralog;
+mod floor;
+
+#[cfg(feature = "commitlog")]
+mod commitlog;
+#[cfg(feature = "fjall")]
+mod fjall;
+#[cfg(feature = "logdb")]
+mod logdb;
+#[cfg(feature = "okaywal")]
+mod okaywal;
+#[cfg(feature = "open-wal")]
+mod open_wal;
+#[cfg(feature = "raft-engine")]
+mod raft_engine;
+#[cfg(feature = "raft-log")]
+mod raft_log;
+#[cfg(feature = "redb")]
+mod redb;
+#[cfg(feature = "rewal")]
+mod rewal;
+#[cfg(feature = "rusqlite")]
+mod sqlite;
+#[cfg(feature = "wal-db")]
+mod wal_db;
+#[cfg(feature = "walrus-rust")]
+mod walrus;
+#[cfg(feature = "writeahead")]
+mod writeahead;
+
+use crate::peer::Entry;
+
+/// duralog first, the floor second, then the peers.
+pub fn all() -> Vec<Entry> {
+    vec![
+        duralog::ENTRY,
+        floor::ENTRY,
+        #[cfg(feature = "writeahead")]
+        writeahead::ENTRY,
+        #[cfg(feature = "open-wal")]
+        open_wal::ENTRY,
+        #[cfg(feature = "rewal")]
+        rewal::ENTRY,
+        #[cfg(feature = "raft-engine")]
+        raft_engine::ENTRY,
+        #[cfg(feature = "okaywal")]
+        okaywal::ENTRY,
+        #[cfg(feature = "wal-db")]
+        wal_db::ENTRY,
+        #[cfg(feature = "walrus-rust")]
+        walrus::ENTRY,
+        #[cfg(feature = "logdb")]
+        logdb::ENTRY,
+        #[cfg(feature = "raft-log")]
+        raft_log::ENTRY,
+        #[cfg(feature = "commitlog")]
+        commitlog::ENTRY,
+        #[cfg(feature = "fjall")]
+        fjall::ENTRY,
+        #[cfg(feature = "redb")]
+        redb::ENTRY,
+        #[cfg(feature = "rusqlite")]
+        sqlite::ENTRY,
+    ]
+}

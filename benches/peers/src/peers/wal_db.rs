@@ -1,0 +1,51 @@
+//! wal-db with its defaults: one file, `append_and_sync` from every thread. It has group commit: one thread syncs for
+//! all that wait. A batch and a buffered run are `append` for each record, which is one `pwrite`, and one `sync` at
+//! the end; the crate has no batch call, no buffer and no preallocation.
+//!
+//! It syncs: `append_and_sync` and `sync` return after `fdatasync` (`File::sync_data`, store.rs:346).
+
+use std::path::Path;
+
+use wal_db::Wal;
+
+use crate::peer::{Entry, Outcome, Peer};
+
+pub const ENTRY: Entry = Entry { name: "wal-db", version: "1.1.0", open };
+
+fn open(dir: &Path) -> Outcome<Box<dyn Peer>> {
+    Ok(Box::new(Wal::open(dir.join("log.wal"))?))
+}
+
+impl Peer for Wal {
+    fn durable(&self, record: &[u8]) -> Outcome<()> {
+        let _ = self.append_and_sync(record)?;
+        Ok(())
+    }
+
+    fn durable_batch(&self, records: &[&[u8]]) -> Outcome<()> {
+        for record in records {
+            self.buffered(record)?;
+        }
+        Ok(Wal::sync(self)?)
+    }
+
+    fn buffered(&self, record: &[u8]) -> Outcome<()> {
+        let _ = self.append(record)?;
+        Ok(())
+    }
+
+    fn sync(&self) -> Outcome<()> {
+        Ok(Wal::sync(self)?)
+    }
+
+    fn replay(&self, each: &mut dyn FnMut(&[u8])) -> Outcome<()> {
+        for record in self.iter()? {
+            each(record?.data());
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Outcome<()> {
+        Ok(Wal::sync(&self)?)
+    }
+}
