@@ -105,8 +105,9 @@ impl Log {
     }
 
     /// Appends a record: its LSN. **Not durable yet**; it can be read at once and survives the process
-    /// being killed, and so does all before it. No system call while the segment has room, but for a record of a page
-    /// or more, which goes in by one `pwrite` ([`WriteMethod`](crate::WriteMethod)).
+    /// being killed, and so does all before it. While the segment has room a small record is a store without a system
+    /// call. Where that costs more, a record goes in by one `pwrite`: of a page or more, or right after bulk, until the
+    /// worker has prepared what comes next ([`WriteMethod`](crate::WriteMethod)).
     ///
     /// # Errors
     ///
