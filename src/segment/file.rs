@@ -248,11 +248,16 @@ impl Segment {
     pub(crate) fn populate(&self, offset: u64, at_least: u64) -> Result<u64> {
         let start = offset / WINDOW * WINDOW;
         let end = (start + WINDOW).max(offset.saturating_add(at_least)).min(self.identity.size);
-        let len = end.saturating_sub(start);
+        // What is not published is not touched, and may be a hole, where a full tmpfs has no page for a read.
+        let published = self.region.published().next_multiple_of(PAGE as u64);
+        let len = end.min(published).saturating_sub(start);
+        if len == 0 {
+            return Ok(end);
+        }
         let done =
             self.file.populate(&self.region, start, len).or_else(|error| match error.kind() {
                 // An old kernel: reading the file brings the same pages in, with the same error.
-                std::io::ErrorKind::Unsupported => read_through(&*self.file, start, end),
+                std::io::ErrorKind::Unsupported => read_through(&*self.file, start, start + len),
                 _ => Err(error),
             });
         done.map_err(|e| Error::io("madvise", &self.path, e))?;

@@ -52,6 +52,11 @@ impl Region {
         Some(unsafe { std::slice::from_raw_parts(first, len) })
     }
 
+    /// Where what readers see ends.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire).min(self.map.len() as u64)
+    }
+
     /// All that is published from `offset` on, if that is not beyond it.
     #[inline]
     pub(crate) fn published_from(&self, offset: u64) -> Option<&[u8]> {
