@@ -18,7 +18,7 @@ mod watermark;
 /// A simulated disk, for crash tests of the log and of what is built on it. Needs the feature `sim`.
 #[cfg(feature = "sim")]
 pub mod sim {
-    pub use crate::storage::sim::{Call, Fault, SimDisk};
+    pub use crate::storage::sim::{Call, Fault, SimDisk, Unwritten};
 }
 
 pub use error::{Corruption, Error, Result};

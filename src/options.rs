@@ -9,7 +9,7 @@ use crate::format;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyncPolicy {
-    /// Only when someone commits, when a segment is full, and when 16 MiB wait for it: so that the disk does not stand
+    /// Only when someone commits, when a segment is full, and when 8 MiB wait for it: so that the disk does not stand
     /// idle while much is appended.
     #[default]
     OnCommit,

@@ -53,7 +53,8 @@ impl Watermark {
             return Ok(None);
         }
         let fit = |file: &Arc<dyn File>| {
-            file.status().is_ok_and(|status| status.len == LEN as u64 && status.allocated)
+            file.status().is_ok_and(|status| status.len == LEN as u64)
+                && file.blocks(0).is_ok_and(|blocks| blocks.written >= LEN as u64)
         };
         let found = match directory.open(NAME, Access::ReadWrite) {
             Ok(file) => Some(file).filter(fit),

@@ -103,7 +103,7 @@ mutant failed-sync-retried src/log/commit.rs 's/active.sync\(method, dirty\)/act
 mutant failed-sync-of-a-rolled-segment-ignored src/log/commit.rs 's/segment.sync\(method, dirty\).map_err\(\|e\| self.health.poison\(e\)\)\?;/drop(segment.sync(method, dirty));/' $sim faults
 mutant manifest-not-synced src/manifest.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)$/Ok(())/' $sim enumerated
 mutant manifest-rename-not-synced src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' $sim enumerated
-mutant new-segment-not-synced src/segment/file.rs 's/\.and_then\(\|\(\)\| file.sync\(\).map_err\(.*\)\);/;/' $sim enumerated
+mutant new-segment-not-synced src/segment/file.rs 's/\.and_then\(\|\(\)\| file.sync\(\).map_err\(.*\)\)$//' $sim enumerated
 mutant recycled-header-not-synced src/segment/file.rs '/fn recycle/,/warm/ s/file.sync\(\).map_err\(.*\)\?;//' $sim enumerated
 mutant new-name-not-synced src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' $sim enumerated
 mutant ftruncate-for-fallocate src/segment/file.rs 's/\.allocate\(identity.size\)/.allocate(0)/; s/for at in \(0\.\.identity.size\)\.step_by\(PAGE\)/for at in [identity.size - 4096]/' $sim power_cut
@@ -135,7 +135,7 @@ mutant evidence-off-by-a-frame src/walk.rs 's/vouched_to > cut\)/vouched_to > cu
 mutant damage-named-elsewhere src/segment/verdict.rs 's/^            at: cut,$/            at: 4096,/' $sim bit_rot
 mutant refused-yet-changed src/log/recover.rs 's/    let found = if manifest.clean_end/    drop(manifest::remove_if_there(\&*files.directory, manifest::RESERVE));\n    let found = if manifest.clean_end/' $sim bit_rot
 mutant msync-begins-too-late src/log/commit.rs 's/durable.saturating_sub\(active.base\(\)\)\.\./(durable + 4096).saturating_sub(active.base())../' $sim faults
-mutant msync-of-a-rolled-segment-too-short src/log/commit.rs 's/\.\.segment.identity\(\).size;/..segment.identity().size \/ 2;/' $sim faults
+mutant msync-of-a-rolled-segment-too-short src/log/commit.rs 's/\.\.segment.published\(\);/..segment.published() \/ 2;/' $sim faults
 mutant step-after-the-end src/log/upkeep.rs '/pub\(crate\) fn step/,/First: on/ s/self.health.check\(\)\?;//' $sim faults
 interleaved no-one-is-woken src/log/commit.rs 's/^        self.group.synced.notify_all\(\);//' p1_
 interleaved woken-too-early src/log/commit.rs '/fn stop_leading/,/^    }/ { s/^        self.group.synced.notify_all\(\);//; s/let mut state = /self.group.synced.notify_all(); &/ }' p1_
@@ -161,7 +161,7 @@ interleaved full-is-the-end src/log/engine.rs 's/if matches!\(error, Error::Full
 mutant batch-asked-under-the-lock src/log/append.rs '/fn append_batch/,/^    }/ { s/let payloads: Vec<.*$//; s/for payload in &payloads/for payload in payloads/; s/check_size\(payload\)/check_size(payload.as_ref())/; s/frame_len\(payload.len\(\)\)/frame_len(payload.as_ref().len())/; s/put\(kind, payload\)/put(kind, payload.as_ref())/; s/payload.len\(\) as u64/payload.as_ref().len() as u64/ }' --test found p3
 mutant head-beyond-durable src/log/retain.rs 's/self.raise_durable\(first_kept \+ DATA_START\);//' --test found positions
 mutant held-forgotten src/log/retain.rs 's/self.signal.wake\(\); \/\/ it looks.*$//' --test found p10
-mutant holes-stored-into src/segment/file.rs 's/if stores && !allocated/if false/' --test found holes
+mutant holes-stored-into src/segment/file.rs 's/if way.stores\(\) && blocks.allocated < identity.size/if false/' --test found holes
 mutant lock-left-to-a-child src/storage/disk.rs 's/fs::flock\(&self.directory, FlockOperation::Unlock\).unwrap_or_default\(\);//' --lib the_lock
 mutant cached-manifest-trusted src/log/recover.rs 's/^    disk.sync\(\).map_err.*$//' $sim only_the_cache
 mutant reserve-not-refilled src/log/upkeep.rs 's/self.refill_reserve\(upkeep\)\?;//' $sim one_checkpoint
@@ -182,4 +182,10 @@ mutant shown-from-behind-a-hole src/inspect/records.rs 's/let index = index.min\
 mutant stored-where-it-is-cold src/segment/grain.rs 's/flow >= MANY && self.warm/flow >= MANY/' --lib grain
 mutant lone-committer-waits src/log/gather.rs 's/self.left \+ self.woken.regulars/self.left + self.woken.all/' --lib gather
 interleaved gathering-without-end src/log/gather.rs 's/ && since\(\) < until/ \&\& !since().is_zero()/' p1_leaders
+mutant unwritten-block-durable src/segment/file.rs 's/if !self.proven.covers\(&dirty\)/if false/' $sim unwritten
+mutant map-not-asked src/segment/blocks.rs 's/if blocks.written < range.end && blocks.written < blocks.allocated/if false/' $sim unwritten
+mutant journal-not-asked src/segment/blocks.rs 's/file.probe_journal\(\).map_err/std::io::Result::Ok(()).map_err/' $sim unwritten
+mutant filled-and-not-synced src/segment/file.rs 's/direct.sync\(\).map_err/std::io::Result::Ok(()).map_err/' $sim unwritten
+mutant fresh-block-stored-into src/segment/grain.rs 's/if end <= self.fresh \|\| self.is_fine\(at, end\)/if end > 0 || self.is_fine(at, end)/' --lib grain
+interleaved filled-under-an-appender src/segment/grain.rs 's/self.filling.is_some_and\(\|from\| end.min\(self.size\) > from\)/end > self.size \&\& self.filling.is_some()/' p1_what_is_filled
 exit $survived

@@ -67,17 +67,24 @@ impl Engine {
         let mut tail = self.tail.lock();
         loop {
             self.health.check()?;
+            if tail.writer.is_held(need + MARK_LEN) {
+                self.filled.wait(&mut tail);
+                continue;
+            }
             let durable = self.durable();
             let mark_due = tail.marked < durable;
             let total = need + if mark_due { MARK_LEN } else { 0 };
             if total <= tail.writer.room() && !tail.spoiled {
-                if mark_due {
-                    self.mark(&mut tail, total, durable);
+                let begun = if mark_due {
+                    self.mark(&mut tail, total, durable)
                 } else {
                     let flow = tail.flow(durable);
-                    tail.writer.begin(total, flow);
-                }
-                return Ok(tail);
+                    tail.writer.begin(total, flow)
+                };
+                return match begun {
+                    Ok(()) => Ok(tail),
+                    Err(error) => Err(self.spoil(&mut tail, error)),
+                };
             }
             let rolled = self.roll_tail(&mut tail);
             if !matches!(rolled, Ok(true)) {
@@ -91,14 +98,15 @@ impl Engine {
 
     /// The first group behind a sync: before it goes the evidence for recovery that all below `durable` was once on
     /// the disk.
-    fn mark(&self, tail: &mut Tail, total: u64, durable: u64) {
+    fn mark(&self, tail: &mut Tail, total: u64, durable: u64) -> Result<()> {
         tail.synced = durable - tail.marked;
         let flow = tail.flow(durable);
-        tail.writer.begin(total, flow);
+        tail.writer.begin(total, flow)?;
         let mark = frame::pair(tail.writer.lsn(), durable);
         tail.writer.put(Kind::Mark, &mark);
         tail.marked = durable;
-        tail.wake |= tail.writer.asks_to_refine(total, flow);
+        tail.wake |= tail.writer.ask_ahead(total, flow);
+        Ok(())
     }
 
     /// Makes what was put readable, and lets a background sync know.
@@ -138,11 +146,11 @@ impl Engine {
         let next_id = next.segment().identity().id;
         let end = tail.writer.lsn();
         let flow = tail.flow(self.durable());
-        tail.writer.begin(END_LEN, flow);
-        tail.writer.put(Kind::End, &frame::pair(end, next_id));
-        if let Err(error) = tail.writer.publish() {
-            return Err(self.spoil(tail, error));
-        }
+        let ended = tail.writer.begin(END_LEN, flow).and_then(|()| {
+            tail.writer.put(Kind::End, &frame::pair(end, next_id));
+            tail.writer.publish()
+        });
+        ended.map_err(|error| self.spoil(tail, error))?;
         let Some(next) = tail.ready.pop_front() else { return Ok(false) };
         let mut old = std::mem::replace(&mut tail.writer, next);
         tail.writer.inherit(&mut old);

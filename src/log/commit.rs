@@ -234,11 +234,11 @@ impl Engine {
         let durable = self.durable();
         let method = self.files.options.sync_method;
         for segment in &rolled {
-            let dirty = durable.saturating_sub(segment.base())..segment.identity().size;
+            let dirty = durable.saturating_sub(segment.base())..segment.published();
             segment.sync(method, dirty).map_err(|e| self.health.poison(e))?;
         }
         if end > active.base() + DATA_START {
-            let dirty = durable.saturating_sub(active.base())..end - active.base() + 8;
+            let dirty = durable.saturating_sub(active.base())..end - active.base();
             active.sync(method, dirty).map_err(|e| self.health.poison(e))?;
         }
         if !rolled.is_empty() {

@@ -21,13 +21,15 @@ use super::files::{Files, Stock};
 use super::worker::Signal;
 use crate::error::{Error, Result};
 use crate::segment::{Segment, SegmentWriter};
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex};
 
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) files: Files,
     pub(crate) tail: Mutex<Tail>,
+    /// With `tail`: what the worker filled ahead is done.
+    pub(crate) filled: Condvar,
     pub(crate) catalog: Catalog,
     pub(crate) group: Group,
     pub(crate) upkeep: Mutex<Upkeep>,

@@ -7,11 +7,11 @@ use crate::format::DATA_START;
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, State};
 use crate::options::{Options, SyncMethod, SyncPolicy, WriteMethod};
-use crate::segment::{CHUNK, Grain, Segment, SegmentWriter, Way, file_name, is_mapped};
-use crate::storage::{Access, Directory};
+use crate::segment::{Grain, Segment, SegmentWriter, Way, bulk, file_name, is_mapped};
+use crate::storage::{Access, Directory, File};
 
 /// A few milliseconds of a disk's time: a commit that comes then has little left to wait for.
-const BACKGROUND: u64 = 16 << 20;
+const BACKGROUND: u64 = 8 << 20;
 
 /// What every part of the engine needs to touch the log's files.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Files {
     pub(crate) options: Options,
     pub(crate) log_id: [u8; 16],
     pub(crate) way: Way,
+    /// With so many bytes between two syncs nothing is filled ahead.
+    bulk: u64,
 }
 
 /// Numbers not yet used, and files without a use. Only the holder of the upkeep lock has it.
@@ -65,7 +67,9 @@ impl Files {
             // descriptor wrote to the file.
             options.sync_method = SyncMethod::Fdatasync;
         }
-        Ok(Files { directory, options, log_id, way })
+        let journal = directory.has_journal();
+        let bulk = bulk(journal.map_err(|e| Error::io("fstat", directory.path(), e))?);
+        Ok(Files { directory, options, log_id, way, bulk })
     }
 
     /// Makes the next segment: a recycled file if there is one, else a new one; on the disk with its
@@ -88,7 +92,7 @@ impl Files {
             || self.directory.sync().map_err(|e| Error::io("fsync", self.directory.path(), e));
         let recycled = stock.pool.pop();
         let cold = recycled.is_some();
-        let fine = if cold { 0 } else { self.fine(identity.size) };
+        let ahead = self.way.written_ahead(identity.size);
         let made = match recycled {
             Some(old) => {
                 // The durable manifest no longer names the old name. The new name must be durable
@@ -101,7 +105,7 @@ impl Files {
                 sync_name().and_then(|()| Segment::recycle(&*self.directory, identity))
             }
             None => crate::manifest::remove_if_there(&*self.directory, &name)
-                .and_then(|()| Segment::create(&*self.directory, identity, fine))
+                .and_then(|()| Segment::create(&*self.directory, identity, ahead))
                 .and_then(|file| sync_name().map(|()| file)),
         };
         if made.is_err() {
@@ -109,8 +113,12 @@ impl Files {
         }
         let file = made?;
         let start = identity.base + DATA_START;
-        let (segment, writer) = Segment::map(path, file, identity, self.way.stores(), start)?;
-        let grain = Grain::new(identity.size, 0..fine, !cold);
+        let blocks = file.blocks(0).map_err(|e| Error::io("fiemap", &path, e))?;
+        let fresh = if cold { blocks.written / DATA_START * DATA_START } else { ahead };
+        let fine = if cold { 0 } else { ahead };
+        let (segment, writer) =
+            Segment::map(path, file, identity, self.way.stores(), start, 0..fresh)?;
+        let grain = Grain::new(identity.size, 0..fine, fresh, !cold, self.bulk);
         Ok(Made { writer: SegmentWriter::new(segment, writer, DATA_START, self.way, grain), cold })
     }
 
@@ -121,11 +129,6 @@ impl Files {
             SyncPolicy::Bytes(every) => every,
             SyncPolicy::OnCommit | SyncPolicy::Interval(_) => BACKGROUND,
         }
-    }
-
-    /// How far a new segment gets single pages.
-    fn fine(&self, size: u64) -> u64 {
-        if self.way == Way::Either { size.min(CHUNK) } else { size }
     }
 
     /// A new segment that no manifest could be made to name must not keep a full disk full. Where it cannot be removed
@@ -148,16 +151,25 @@ impl Files {
     /// Opens a segment to append to it from `end` on.
     pub(crate) fn open_writer(&self, entry: &Entry, end: u64) -> Result<SegmentWriter> {
         let identity = entry.identity(self.log_id);
-        let (segment, writer) =
-            Segment::open(&*self.directory, identity, Access::ReadWrite, self.way.stores(), end)?;
-        let grain = Grain::new(identity.size, 0..0, false);
+        let (segment, writer, fresh) =
+            Segment::open_to_write(&*self.directory, identity, self.way, end)?;
+        let grain = Grain::new(identity.size, 0..0, fresh, false, self.bulk);
         Ok(SegmentWriter::new(segment, writer, end - entry.base, self.way, grain))
     }
 
     /// Opens a segment to read it up to `end`.
     pub(crate) fn open_reader(&self, identity: Identity, end: u64) -> Result<Arc<Segment>> {
-        let (segment, _) = Segment::open(&*self.directory, identity, Access::Read, false, end)?;
-        Ok(segment)
+        Segment::open(&*self.directory, identity, end)
+    }
+
+    /// Whether the file needs no more space, and is written as far as a new one would be.
+    fn is_fit(&self, file: &dyn File) -> std::io::Result<bool> {
+        let (status, blocks) = (file.status()?, file.blocks(0)?);
+        Ok(status.len == self.options.segment_size
+            && blocks.allocated >= status.len
+            && blocks.written >= self.way.written_ahead(status.len)
+            // By a record of an earlier instance: removed, it keeps its bytes.
+            && !is_mapped(status.id))
     }
 
     /// A file that no durable manifest names: kept for recycling if it is fit and there is room for it,
@@ -165,17 +177,13 @@ impl Files {
     pub(crate) fn give_back(&self, stock: &mut Stock, id: u64) -> Result<()> {
         let name = file_name(id);
         let path = self.directory.path().join(&name);
-        // Only a file that was once in service is known to be filled, not only allocated.
         let fit = stock.pool.len() < self.options.spare_segments
             && id < stock.next_id
-            && self.directory.open(&name, Access::Read).and_then(|file| file.status()).is_ok_and(
-                |status| {
-                    status.allocated
-                        && status.len == self.options.segment_size
-                        // By a record of an earlier instance: removed, it keeps its bytes.
-                        && !is_mapped(status.id)
-                },
-            );
+            && self
+                .directory
+                .open(&name, Access::Read)
+                .and_then(|f| self.is_fit(&*f))
+                .is_ok_and(|fit| fit);
         if fit {
             stock.pool.insert(0, id);
             Ok(())

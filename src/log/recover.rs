@@ -22,10 +22,10 @@ use crate::format::manifest::{Entry, Manifest, State};
 use crate::manifest;
 use crate::options::Options;
 use crate::segment::verdict::Verdict;
-use crate::segment::{CHUNK, SegmentWriter, Way, file_name, id_of, is_mapped, open_checked};
+use crate::segment::{SegmentWriter, Way, chunk, file_name, id_of, is_mapped, open_checked};
 use crate::storage::{Access, Directory, Disk, create_directory};
-use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
+use crate::sync::{Condvar, Mutex};
 use crate::watermark::Watermark;
 use crate::{walk, watermark};
 
@@ -307,9 +307,9 @@ fn first_segment(
     if cold {
         // Where an append may also write, so much has to be there at once, and the rest is warmed in the background.
         let size = writer.segment().identity().size;
-        let first = if files.way == Way::Either { size.min(CHUNK) } else { size };
+        let first = if files.way == Way::Either { chunk(size) } else { size };
         writer.segment().refine(0..first)?;
-        writer.refined(0..first);
+        writer.end_ahead(Some(0..first));
         if first == size {
             writer.warmed();
         }
@@ -378,6 +378,7 @@ fn engine(
     Engine {
         files,
         tail: Mutex::new(tail),
+        filled: Condvar::default(),
         catalog: Catalog::new(slots),
         group: Group::new(watermark),
         upkeep: Mutex::new(Upkeep { stock, retired: Vec::new(), cold, sealed }),

@@ -77,6 +77,10 @@ impl Engine {
         loop {
             let mut tail = self.tail.lock();
             self.health.check()?;
+            if tail.writer.is_held(0) {
+                self.filled.wait(&mut tail);
+                continue;
+            }
             let rolled = if tail.writer.is_empty() { Ok(true) } else { self.roll_tail(&mut tail) };
             let end = tail.writer.lsn();
             self.release(tail);
@@ -135,7 +139,7 @@ impl Engine {
         let kept = tail.unsynced.iter().chain([&active]).filter(|segment| segment.base() < cut);
         for segment in kept {
             // Whole: what is dirty in it is not worth knowing here.
-            let whole = 0..segment.identity().size;
+            let whole = 0..segment.published();
             segment
                 .sync(self.files.options.sync_method, whole)
                 .map_err(|e| self.health.poison(e))?;

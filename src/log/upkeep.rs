@@ -9,7 +9,7 @@ use super::files::{self, Made};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Entry, Manifest, State};
 use crate::manifest;
-use crate::segment::{Segment, SegmentWriter, Way};
+use crate::segment::{Ahead, Segment, SegmentWriter, Way};
 
 /// What a manifest says besides the segments that are always in it.
 #[derive(Default)]
@@ -28,7 +28,7 @@ impl Engine {
     /// One round of background work. A full disk is left to the append that meets it.
     pub(crate) fn step(&self) -> Result<()> {
         self.health.check()?;
-        self.refine()?;
+        self.get_ready_ahead()?;
         // Rolled segments are synced even if no one commits, so that recovery has few to read.
         let rolled = self
             .tail
@@ -64,19 +64,32 @@ impl Engine {
         self.files.fill_reserve(&mut upkeep.stock).map(drop).map_err(|e| self.health.poison(e))
     }
 
-    /// Refines what an append asked for. An unreadable page there is a page that a store must not meet.
-    fn refine(&self) -> Result<()> {
-        let (segment, range) = {
-            let tail = self.tail.lock();
-            let Some(range) = tail.writer.to_refine() else { return Ok(()) };
-            (std::sync::Arc::clone(tail.writer.segment()), range)
+    /// Fills or refines what an append asked for. An unreadable page there is a page that a store must not meet.
+    ///
+    /// With the upkeep lock, so that no one gives the file away, or cuts the log back, while it is filled.
+    fn get_ready_ahead(&self) -> Result<()> {
+        if !self.tail.lock().writer.asks_ahead() {
+            return Ok(());
+        }
+        let _upkeep = self.upkeep.lock();
+        self.health.check()?;
+        let (segment, ahead) = {
+            let mut tail = self.tail.lock();
+            let Some(ahead) = tail.writer.begin_ahead() else { return Ok(()) };
+            (std::sync::Arc::clone(tail.writer.segment()), ahead)
         };
-        segment.refine(range.clone()).map_err(|e| self.health.poison(e))?;
+        let (done, range) = match ahead {
+            Ahead::Refine(range) => (segment.refine(range.clone()), range),
+            Ahead::Fill(range) => (segment.fill(&*self.files.directory, range.clone()), range),
+        };
+        let done = done.map_err(|e| self.health.poison(e));
         let mut tail = self.tail.lock();
         if tail.writer.segment().base() == segment.base() {
-            tail.writer.refined(range);
+            tail.writer.end_ahead(done.is_ok().then_some(range));
         }
-        Ok(())
+        drop(tail);
+        self.filled.notify_all();
+        done
     }
 
     /// Reads a segment in before an append has to wait for it. A read that fails here would be a signal for a store.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::grain::CHUNK;
+use super::blocks::{Proven, check_written, fill, read_through};
+use super::grain::Way;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::frame::{self, Head, Place};
@@ -20,6 +21,8 @@ const PAGE: usize = 4096;
 /// How much is read at once to warm a recycled file, and populated at once for a reader: the size of a
 /// huge page, with which the cost of the system call was not measurable (design fact 12).
 const WINDOW: u64 = 2 << 20;
+/// How much is filled by one write: no one else gets to the disk meanwhile.
+const FILLED_AT_ONCE: u64 = 256 << 10;
 
 /// The file of segment `id`.
 pub(crate) fn file_name(id: u64) -> String {
@@ -41,6 +44,7 @@ pub(crate) struct Segment {
     file: Arc<dyn File>,
     region: Arc<Region>,
     id: FileId,
+    proven: Proven,
 }
 
 /// What is at an offset.
@@ -83,41 +87,35 @@ fn first_bytes(identity: &Identity) -> Vec<u8> {
 }
 
 impl Segment {
-    /// Makes a new file, allocated, filled and synced. Its name is not durable yet.
+    /// Makes a new file, allocated, written up to `written`, and synced. Its name is not durable yet.
     ///
-    /// Filled, because a sync of a page in an unwritten extent also has to convert it (2 to 2.9
-    /// times slower), and because ext4 may lose such a page for good after an I/O error.
+    /// Allocated, so that what is written later needs no space. Written, because a sync of a page in an unwritten
+    /// extent also has to convert it (`grain` says when that pays).
     ///
-    /// The page cache keeps a file in folios as large as the writes that made them: single pages below
-    /// `fine`, large folios behind it (see `grain`).
+    /// The page cache keeps a file in folios as large as the writes that made them: single pages (design fact 1).
     pub(crate) fn create(
         directory: &dyn Directory,
         identity: Identity,
-        fine: u64,
+        written: u64,
     ) -> Result<Arc<dyn File>> {
         let name = file_name(identity.id);
         let path = directory.path().join(&name);
         let file = directory.create(&name).map_err(|e| Error::io("open", &path, e))?;
-        let fill = |range: Range<u64>, at_once: u64| {
-            let zeros = vec![0; usize::try_from(at_once).unwrap_or(PAGE)];
-            for at in range.clone().step_by(zeros.len()) {
-                let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
-                let zeros = zeros.get(..left).unwrap_or(&zeros);
-                file.write_at(zeros, at).map_err(|e| Error::io("pwrite", &path, e))?;
-            }
-            Ok(())
-        };
-        let fine = fine.min(identity.size);
         let filled = file
             .allocate(identity.size)
             .map_err(|e| Error::io("fallocate", &path, e))
-            .and_then(|()| fill(0..fine, PAGE as u64))
-            .and_then(|()| fill(fine..identity.size, CHUNK))
+            .and_then(|()| {
+                let filled = fill(&*file, 0..written, PAGE as u64);
+                filled.map_err(|e| Error::io("pwritev", &path, e))
+            })
             .and_then(|()| {
                 let first = first_bytes(&identity);
                 file.write_at(&first, 0).map_err(|e| Error::io("pwrite", &path, e))
             })
-            .and_then(|()| file.sync().map_err(|e| Error::io("fdatasync", &path, e)));
+            // What is read in later is to be stored to as well.
+            .and_then(|()| file.read_ahead(false).map_err(|e| Error::io("fadvise", &path, e)))
+            .and_then(|()| file.sync().map_err(|e| Error::io("fdatasync", &path, e)))
+            .and_then(|()| check_written(&*file, &path, 0..written));
         match filled {
             Ok(()) => Ok(file),
             Err(error) => {
@@ -141,31 +139,55 @@ impl Segment {
     }
 
     /// Opens a segment that the manifest names, checks that it is that one, and maps it. Readers see
-    /// what is below `end`; the writer that is returned may go on from there if `writable`.
+    /// what is below `end`.
     pub(crate) fn open(
         directory: &dyn Directory,
         identity: Identity,
-        access: Access,
-        stores: bool,
         end: u64,
-    ) -> Result<(Arc<Segment>, Writer)> {
-        let (path, file) = open_checked(directory, &identity, access)?;
-        let allocated = file.status().map_err(|e| Error::io("fstat", &path, e))?.allocated;
-        if stores && !allocated {
+    ) -> Result<Arc<Segment>> {
+        let (path, file) = open_checked(directory, &identity, Access::Read)?;
+        Ok(Segment::map(path, file, identity, false, end, 0..0)?.0)
+    }
+
+    /// The same for the writer, which may go on at `end`. From the offset that is returned on the file is
+    /// allocated, but was never written.
+    pub(crate) fn open_to_write(
+        directory: &dyn Directory,
+        identity: Identity,
+        way: Way,
+        end: u64,
+    ) -> Result<(Arc<Segment>, Writer, u64)> {
+        let (path, file) = open_checked(directory, &identity, Access::ReadWrite)?;
+        let blocks = file.blocks(0).map_err(|e| Error::io("fiemap", &path, e))?;
+        let behind = end.saturating_sub(identity.base) + 8;
+        let mut fresh = blocks.written.max(behind).next_multiple_of(PAGE as u64).min(identity.size);
+        let mut proven = 0..blocks.written;
+        if way.stores() && blocks.allocated < identity.size {
             // Restored by a tool that leaves out zeros: a store into a hole needs space, and is a signal without.
             file.allocate(identity.size).map_err(|e| Error::io("fallocate", &path, e))?;
             file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
         }
-        Segment::map(path, file, identity, stores, end)
+        if way == Way::Store && fresh < identity.size {
+            // Stores alone are for what was written.
+            proven = fresh..identity.size;
+            fill(&*file, proven.clone(), PAGE as u64)
+                .map_err(|e| Error::io("pwritev", &path, e))?;
+            file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
+            check_written(&*file, &path, proven.clone())?;
+            fresh = identity.size;
+        }
+        let (segment, writer) = Segment::map(path, file, identity, way.stores(), end, proven)?;
+        Ok((segment, writer, fresh))
     }
 
-    /// Maps an open file.
+    /// Maps an open file, of which these blocks are known to be written.
     pub(crate) fn map(
         path: PathBuf,
         file: Arc<dyn File>,
         identity: Identity,
         stores: bool,
         end: u64,
+        proven: Range<u64>,
     ) -> Result<(Arc<Segment>, Writer)> {
         let published = end.saturating_sub(identity.base);
         let id = file.status().map_err(|e| Error::io("fstat", &path, e))?.id;
@@ -174,7 +196,8 @@ impl Segment {
         let region = Arc::clone(writer.region());
         let seed = identity.seed();
         *MAPPED.lock().entry(id).or_default() += 1;
-        Ok((Arc::new(Segment { identity, seed, path, file, region, id }), writer))
+        let proven = Proven::new(proven);
+        Ok((Arc::new(Segment { identity, seed, path, file, region, id, proven }), writer))
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -197,17 +220,30 @@ impl Segment {
         &*self.file
     }
 
-    /// Makes everything written to it durable; `dirty` is where the unsynced bytes may be.
+    /// The offset up to which readers see it.
+    pub(crate) fn published(&self) -> u64 {
+        self.region.published()
+    }
+
+    /// Makes `dirty`, frames that were published, durable, and everything else that was written to it by then.
     pub(crate) fn sync(&self, method: SyncMethod, dirty: Range<u64>) -> Result<()> {
         match method {
             SyncMethod::Fdatasync => {
-                self.file.sync().map_err(|e| Error::io("fdatasync", &self.path, e))
+                self.file.sync().map_err(|e| Error::io("fdatasync", &self.path, e))?;
             }
-            SyncMethod::Msync => self
-                .file
-                .sync_mapped(&self.region, dirty.start, dirty.end.saturating_sub(dirty.start))
-                .map_err(|e| Error::io("msync", &self.path, e)),
+            SyncMethod::Msync => {
+                let len = (dirty.end + 8).saturating_sub(dirty.start);
+                self.file
+                    .sync_mapped(&self.region, dirty.start, len)
+                    .map_err(|e| Error::io("msync", &self.path, e))?;
+            }
         }
+        // A sync of blocks that were written before needs no word of the file system's.
+        if !self.proven.covers(&dirty) {
+            check_written(&*self.file, &self.path, dirty.clone())?;
+            self.proven.add(dirty);
+        }
+        Ok(())
     }
 
     /// The frame at `offset`, if it is published and valid. Touches nothing from `safe` on, below which reading the
@@ -264,6 +300,24 @@ impl Segment {
         Ok(end)
     }
 
+    /// Writes zeros there, where nothing is published and no one writes, and reads them in page by page.
+    ///
+    /// Past the cache, where what is dirty the next commit would have to wait for. By a descriptor of its own: an error of
+    /// a write-back is told once to each (errseq), and one that this sync was told of must not be missing from a commit's.
+    pub(crate) fn fill(&self, directory: &dyn Directory, range: Range<u64>) -> Result<()> {
+        let name = file_name(self.identity.id);
+        let direct = directory.open(&name, Access::DirectWrite);
+        let direct = direct.map_err(|e| Error::io("open", &self.path, e))?;
+        fill(&*direct, range.clone(), FILLED_AT_ONCE)
+            .map_err(|e| Error::io("pwritev", &self.path, e))?;
+        // Before anyone appends there, whose sync would not look whether the blocks are marked for good.
+        direct.sync().map_err(|e| Error::io("fdatasync", &self.path, e))?;
+        check_written(&*direct, &self.path, range.clone())?;
+        self.proven.add(range.clone());
+        read_through(&*self.file, range.start, range.end)
+            .map_err(|e| Error::io("pread", &self.path, e))
+    }
+
     /// Lets the cache hold these bytes, in which nothing is published, in single pages.
     pub(crate) fn refine(&self, range: Range<u64>) -> Result<()> {
         let forgotten = self.file.forget(&self.region, range.clone());
@@ -273,11 +327,12 @@ impl Segment {
     }
 
     /// Brings the file's pages into the cache, before an append has to wait for them; `fine`: one by one. Those that
-    /// are there stay as they are.
+    /// are there stay as they are. What was never written reads as zero without the disk.
     pub(crate) fn warm(&self, fine: bool) -> Result<()> {
+        let blocks = self.file.blocks(0).map_err(|e| Error::io("fiemap", &self.path, e))?;
         let advise = |on| self.file.read_ahead(on).map_err(|e| Error::io("fadvise", &self.path, e));
         advise(!fine)?;
-        read_through(&*self.file, 0, self.identity.size)
+        read_through(&*self.file, 0, blocks.written.min(self.identity.size))
             .map_err(|e| Error::io("pread", &self.path, e))?;
         advise(false)
     }
@@ -289,18 +344,6 @@ impl Segment {
         let lsns = Lsn::new(from)..Lsn::new(until.max(from));
         Error::corrupt(&self.path, Some(self.identity.id), offset, lsns, what)
     }
-}
-
-fn read_through(file: &dyn File, start: u64, end: u64) -> std::io::Result<()> {
-    let mut buffer = vec![0; PAGE * 64];
-    let mut at = start;
-    while at < end {
-        match file.read_at(&mut buffer, at)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            n => at += n as u64,
-        }
-    }
-    Ok(())
 }
 
 /// Opens a segment that the manifest names and checks size and header: the file, or what is wrong with it.

@@ -1,6 +1,7 @@
 //! One segment file: making it, writing it, reading it, finding where it ends. Knows nothing of
 //! other segments.
 
+mod blocks;
 mod file;
 mod grain;
 pub(crate) mod scan;
@@ -8,5 +9,5 @@ pub(crate) mod verdict;
 mod writer;
 
 pub(crate) use file::{Look, Segment, file_name, id_of, is_mapped, open_checked};
-pub(crate) use grain::{CHUNK, Grain, Way};
+pub(crate) use grain::{Ahead, Grain, Way, bulk, chunk};
 pub(crate) use writer::SegmentWriter;

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Segment;
-use super::grain::{Grain, Way};
+use super::grain::{Ahead, Grain, Way};
 use crate::error::{Error, Result};
-use crate::format::frame::{self, Kind, frame_len};
+use crate::format::frame::{self, END_LEN, Kind, frame_len};
 use crate::format::{ALIGN, DATA_START, END_ROOM};
 use crate::storage::{File, Writer};
 
@@ -67,13 +67,30 @@ impl SegmentWriter {
         self.segment.identity().size.saturating_sub(END_ROOM + self.at)
     }
 
-    /// Begins a group of frames of `len` bytes. `flow`: about how many bytes there are between two syncs.
+    /// Begins a group of frames of `len` bytes. `flow`: about how many bytes there are between two syncs. An error is one
+    /// of `publish`: nothing of the group counts.
     #[inline]
-    pub(crate) fn begin(&mut self, len: u64, flow: u64) {
+    pub(crate) fn begin(&mut self, len: u64, flow: u64) -> Result<()> {
         debug_assert!(self.at == self.published && self.pending.is_empty());
         if self.way == Way::Either {
-            self.by_pwrite = !self.grain.is_for_stores(self.at, self.at + len + 8, flow);
+            let end = self.at + len + 8;
+            self.by_pwrite = !self.grain.is_for_stores(self.at, end, flow);
+            if !self.by_pwrite
+                && let Some(fresh) = self.grain.to_prepare(self.at, end)
+            {
+                self.prepare(fresh)?;
+            }
         }
+        Ok(())
+    }
+
+    /// By one write, which makes one folio.
+    #[inline(never)]
+    fn prepare(&mut self, fresh: Range<u64>) -> Result<()> {
+        let written = self.segment.file().write_zeros(fresh.clone());
+        written.map_err(|e| Error::io("pwritev", self.segment.path(), e))?;
+        self.grain.wrote(fresh.end);
+        Ok(())
     }
 
     /// Takes over the memory of the writer before.
@@ -81,18 +98,29 @@ impl SegmentWriter {
         self.pending = std::mem::take(&mut before.pending);
     }
 
-    /// Whether someone has to be woken to refine what comes next.
-    pub(crate) fn asks_to_refine(&mut self, len: u64, flow: u64) -> bool {
+    /// Whether someone has to be woken to get ready what comes next.
+    pub(crate) fn ask_ahead(&mut self, len: u64, flow: u64) -> bool {
         self.way == Way::Either && self.grain.ask(self.at, len, flow)
     }
 
-    /// What was asked for, if it still lies ahead.
-    pub(crate) fn to_refine(&self) -> Option<Range<u64>> {
-        self.grain.wanted(self.at)
+    pub(crate) fn asks_ahead(&self) -> bool {
+        self.grain.asks()
     }
 
-    pub(crate) fn refined(&mut self, range: Range<u64>) {
-        self.grain.refined(range);
+    /// What was asked for, if it still lies ahead: the caller does it, and says when it is done.
+    pub(crate) fn begin_ahead(&mut self) -> Option<Ahead> {
+        self.grain.begin(self.at)
+    }
+
+    /// What was begun is done, and the cache has single pages there; or it was given up.
+    pub(crate) fn end_ahead(&mut self, fine: Option<Range<u64>>) {
+        self.grain.end(fine);
+    }
+
+    /// Whether a group of `len` bytes, or the end of the segment in its place, has to wait for what is filled ahead.
+    #[inline]
+    pub(crate) fn is_held(&self, len: u64) -> bool {
+        self.grain.is_held(self.at + len + END_LEN + 8)
     }
 
     pub(crate) fn is_warm(&self) -> bool {
@@ -151,7 +179,9 @@ impl SegmentWriter {
         };
         self.pending.clear();
         self.pending.shrink_to(PENDING_KEPT);
-        written.map_err(|e| Error::io("pwrite", self.segment.path(), e))
+        written.map_err(|e| Error::io("pwrite", self.segment.path(), e))?;
+        self.grain.wrote(self.at + ZERO.len() as u64);
+        Ok(())
     }
 
     /// Gives up the group that could not be published.

@@ -65,13 +65,13 @@ impl Directory for Disk {
         let flags = common
             | match access {
                 Access::Read | Access::Direct => OFlags::RDONLY,
-                Access::ReadWrite => OFlags::RDWR,
+                Access::ReadWrite | Access::DirectWrite => OFlags::RDWR,
             };
         let open = |flags| fs::openat(&self.directory, name, flags, Mode::empty());
         let not_regular = || io::Error::new(io::ErrorKind::InvalidData, "it is no regular file");
         let opened = match access {
-            // EINVAL: the file system has no direct reads.
-            Access::Direct => match open(flags | OFlags::DIRECT) {
+            // EINVAL: the file system has no direct access.
+            Access::Direct | Access::DirectWrite => match open(flags | OFlags::DIRECT) {
                 Err(Errno::INVAL) => open(flags),
                 opened => opened,
             },
@@ -134,6 +134,10 @@ impl Directory for Disk {
 
     fn stores_are_safe(&self) -> io::Result<bool> {
         super::safety::stores_are_safe(&self.directory)
+    }
+
+    fn has_journal(&self) -> io::Result<bool> {
+        super::safety::has_journal(&self.directory)
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {

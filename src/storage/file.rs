@@ -1,14 +1,20 @@
 //! The real file.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{self, Advice, FallocateFlags, OFlags};
-use rustix::io::{Errno, pread, pwrite, retry_on_intr};
+use rustix::io::{Errno, pread, pwrite, pwritev, retry_on_intr};
 
-use super::{File, Region, Status, Writer};
+use super::{Blocks, DIRECT_ALIGN, File, Region, Status, Writer, extents};
+
+/// Small enough for a near cache, and aligned as direct writes need it.
+#[repr(align(4096))]
+struct Zeros([u8; 64 << 10]);
+static ZEROS: Zeros = Zeros([0; 64 << 10]);
+const _: () = assert!(align_of::<Zeros>() == DIRECT_ALIGN);
 
 #[derive(Debug)]
 pub(crate) struct DiskFile {
@@ -19,6 +25,16 @@ impl DiskFile {
     pub(crate) fn new(fd: OwnedFd) -> DiskFile {
         DiskFile { fd }
     }
+
+    /// Some file systems open a file for direct access and then refuse it: whether that was so.
+    fn gives_up_direct(&self) -> io::Result<bool> {
+        let flags = fs::fcntl_getfl(&self.fd)?;
+        let direct = flags.contains(OFlags::DIRECT);
+        if direct {
+            fs::fcntl_setfl(&self.fd, flags - OFlags::DIRECT)?;
+        }
+        Ok(direct)
+    }
 }
 
 impl File for DiskFile {
@@ -26,11 +42,13 @@ impl File for DiskFile {
         let stat = fs::fstat(&self.fd)?;
         let len = u64::try_from(stat.st_size).unwrap_or(0);
         // st_blocks counts units of 512 bytes whatever the file system's block is (stat(2)). It may count blocks
-        // of metadata too, so a hole is also looked for; where no one tells of holes the end is one (lseek(2)).
+        // of metadata too, so it says nothing of holes.
         let held = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
-        let allocated =
-            held >= len && fs::seek(&self.fd, fs::SeekFrom::Hole(0)).is_ok_and(|hole| hole >= len);
-        Ok(Status { len, held, allocated, id: (stat.st_dev, stat.st_ino) })
+        Ok(Status { len, held, id: (stat.st_dev, stat.st_ino) })
+    }
+
+    fn blocks(&self, from: u64) -> io::Result<Blocks> {
+        extents::blocks(&self.fd, from, self.status()?.len)
     }
 
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -39,10 +57,7 @@ impl File for DiskFile {
             match retry_on_intr(|| pread(&self.fd, &mut *rest, offset + read as u64)) {
                 Ok(0) => break,
                 Ok(n) => read += n,
-                // Some file systems open a file for direct reads and then refuse them.
-                Err(Errno::INVAL) if fs::fcntl_getfl(&self.fd)?.contains(OFlags::DIRECT) => {
-                    fs::fcntl_setfl(&self.fd, fs::fcntl_getfl(&self.fd)? - OFlags::DIRECT)?;
-                }
+                Err(Errno::INVAL) if self.gives_up_direct()? => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -52,9 +67,31 @@ impl File for DiskFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut written = 0;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match retry_on_intr(|| pwrite(&self.fd, rest, offset + written as u64))? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                n => written += n,
+            match retry_on_intr(|| pwrite(&self.fd, rest, offset + written as u64)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => written += n,
+                Err(Errno::INVAL) if self.gives_up_direct()? => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
+            // 64 pieces, 4 MiB: well below IOV_MAX.
+            let pieces = left.div_ceil(ZEROS.0.len()).min(64);
+            let mut pieces = vec![IoSlice::new(&ZEROS.0); pieces];
+            if let Some(last) = pieces.last_mut().filter(|_| left % ZEROS.0.len() > 0) {
+                *last = IoSlice::new(ZEROS.0.get(..left % ZEROS.0.len()).unwrap_or(&ZEROS.0));
+            }
+            match retry_on_intr(|| pwritev(&self.fd, &pieces, at)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => at += n as u64,
+                Err(Errno::INVAL) if self.gives_up_direct()? => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -62,6 +99,16 @@ impl File for DiskFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         Ok(retry_on_intr(|| fs::fallocate(&self.fd, FallocateFlags::empty(), 0, len))?)
+    }
+
+    fn probe_journal(&self) -> io::Result<()> {
+        // To remove an attribute a transaction is begun, and then there is none to remove (ext4_xattr_set).
+        match fs::fremovexattr(&self.fd, "user.duralog.none") {
+            Ok(()) | Err(Errno::NODATA) => Ok(()),
+            // Mounted without them: to allocate what is allocated begins one too.
+            Err(Errno::OPNOTSUPP) => self.allocate(1),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

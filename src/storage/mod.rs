@@ -19,6 +19,7 @@
 #![allow(unsafe_code, reason = "the one module that talks to the operating system")]
 
 mod disk;
+mod extents;
 mod file;
 mod region;
 mod safety;
@@ -42,9 +43,11 @@ pub(crate) enum Access {
     /// Reads what is on the disk, past the page cache, where the file system can; only at
     /// multiples of [`DIRECT_ALIGN`], into memory aligned so.
     Direct,
+    /// The same for writes.
+    DirectWrite,
 }
 
-/// Alignment of direct reads: no disk in use has larger sectors.
+/// Alignment of direct reads and writes: no disk in use has larger sectors.
 pub(crate) const DIRECT_ALIGN: usize = 4096;
 
 /// What is known of a file without reading it.
@@ -53,10 +56,17 @@ pub(crate) struct Status {
     pub(crate) len: u64,
     /// Bytes on the disk, in holes none.
     pub(crate) held: u64,
-    /// Every byte has a block on the disk, so that writing needs no more space.
-    pub(crate) allocated: bool,
     /// Which file it is, under whatever name: device and inode.
     pub(crate) id: FileId,
+}
+
+/// Up to where, from an offset on, a file has no gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Blocks {
+    /// Every byte has a block on the disk, so that writing needs no more space.
+    pub(crate) allocated: u64,
+    /// And it was written to: what is allocated alone reads as zero, whatever a page of it in the cache holds.
+    pub(crate) written: u64,
 }
 
 /// A file of this system, for as long as anyone has it open or mapped.
@@ -82,6 +92,8 @@ pub(crate) trait Directory: Send + Sync + Debug {
     fn unlock(&self) -> io::Result<()>;
     /// Whether a store into an allocated, written file can never need space (design fact 11).
     fn stores_are_safe(&self) -> io::Result<bool>;
+    /// Whether a sync of blocks that were only allocated waits for a journal too.
+    fn has_journal(&self) -> io::Result<bool>;
     /// Unpredictable bytes, for ids and salts.
     fn random(&self) -> io::Result<[u8; 16]>;
 }
@@ -90,12 +102,18 @@ pub(crate) trait Directory: Send + Sync + Debug {
 /// to each open file.
 pub(crate) trait File: Send + Sync + Debug {
     fn status(&self) -> io::Result<Status>;
+    /// What the file system's map of the file says from `from` on. What is dirty may count or not.
+    fn blocks(&self, from: u64) -> io::Result<Blocks>;
     /// Reads until `to` is full or the file ends; the number of bytes read.
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes`. After an error any part of them may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes zeros, by one call if it is not much: the page cache may hold them in one folio.
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()>;
     /// Allocates blocks for the first `len` bytes.
     fn allocate(&self, len: u64) -> io::Result<()>;
+    /// An error if the file system takes no changes any more, since its journal was aborted. Changes nothing.
+    fn probe_journal(&self) -> io::Result<()>;
     /// fdatasync: everything written is durable on Ok.
     fn sync(&self) -> io::Result<()>;
     /// msync with MS_SYNC: what was stored in these bytes of the mapping is durable on Ok.

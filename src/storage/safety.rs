@@ -32,6 +32,13 @@ pub(super) fn stores_are_safe(fd: impl std::os::fd::AsFd) -> io::Result<bool> {
     }
 }
 
+/// Whether the file system of `fd` has a journal. ext4 says how it treats data only if so; of others it is assumed.
+pub(super) fn has_journal(fd: impl std::os::fd::AsFd) -> io::Result<bool> {
+    let dev = fs::fstat(&fd)?.st_dev;
+    let options = ext4_options(fs::major(dev), fs::minor(dev));
+    Ok(options.is_none_or(|options| options.split([',', '\n']).any(|o| o.starts_with("data="))))
+}
+
 fn is_safe(options: &str) -> bool {
     let mut options = options.split([',', '\n']);
     options.clone().any(|option| option == "delalloc")

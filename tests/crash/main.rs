@@ -23,6 +23,7 @@ mod history;
 mod model;
 mod power_cut;
 mod strategies;
+mod unwritten;
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};

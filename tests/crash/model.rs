@@ -168,7 +168,9 @@ impl Model {
             "P1: {kept} records of {}, of which {bound} are owed ({end:?})",
             self.records.len()
         );
-        let ends_batch = kept == 0 || self.records.get(kept - 1).is_none_or(|kept| kept.ends_batch);
+        // Nothing is no part of a batch, also where the checkpoint lies within one.
+        let ends_batch =
+            prefix == 0 || self.records.get(kept - 1).is_none_or(|kept| kept.ends_batch);
         assert!(ends_batch, "P3: a batch ends in record {kept}");
         // From here on these are the log.
         let last_of_batch: Vec<bool> =

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use duralog::sim::{Call, Fault};
-use duralog::{Error, Lsn};
+use duralog::{Error, Lsn, WriteMethod};
 use shuttle::thread;
 
-use super::bench::{Bench, Diary, HALF, Hand, draw, join};
+use super::bench::{Bench, Diary, HALF, Hand, draw, found, join};
 
 #[test]
 fn p1_what_was_acknowledged_is_there_after_a_power_cut() {
@@ -53,6 +53,33 @@ fn p1_leaders_wait_for_company_that_comes_or_not() {
             })
         });
         let diary = Diary::of(join(threads));
+        drop(log);
+        bench.crash(|_, found| diary.check(&found));
+    });
+}
+
+/// The worker writes zeros into the blocks that come next, and appends come there meanwhile.
+#[test]
+fn p1_what_is_filled_ahead_is_not_what_was_appended() {
+    super::explore(|| {
+        let mut bench = Bench::new();
+        bench.options = bench.options.write_method(WriteMethod::Auto);
+        let log = bench.open();
+        bench.endanger(90);
+        let threads = (1..3).map(|number| {
+            let mut hand = bench.hand(&log, number);
+            thread::spawn(move || {
+                for _ in 0..4 {
+                    hand.append(1200);
+                    hand.append_durable(900);
+                }
+                hand.diary
+            })
+        });
+        let diary = Diary::of(join(threads));
+        if bench.is_safe() {
+            diary.check(&found(&log));
+        }
         drop(log);
         bench.crash(|_, found| diary.check(&found));
     });

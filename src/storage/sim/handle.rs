@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use super::pages::PAGE;
 use super::world::{Turn, World};
-use super::{Call, SimDisk};
-use crate::storage::{Access, Directory, File, Region, Status, Writer};
+use super::{Call, SimDisk, Unwritten};
+use crate::storage::{Access, Blocks, Directory, File, Region, Status, Writer};
 
 pub(super) type Shared = Arc<Mutex<World>>;
 
@@ -31,6 +31,13 @@ fn call<T>(
     match world.turn(call) {
         Turn::Go => act(&mut world),
         Turn::Fail(error) => Err(error),
+    }
+}
+
+fn needs_the_journal(world: &World) -> io::Result<()> {
+    match world.unwritten {
+        Unwritten::Forgotten => Err(rustix::io::Errno::ROFS.into()),
+        Unwritten::Written | Unwritten::Left => Ok(()),
     }
 }
 
@@ -93,17 +100,24 @@ impl Directory for SimDirectory {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         call(&self.world, Call::Create, |world| {
+            needs_the_journal(world)?;
             let inode = world.create(name)?;
             self.handle(world, inode, Access::ReadWrite)
         })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        call(&self.world, Call::Rename, |world| world.rename(from, to))
+        call(&self.world, Call::Rename, |world| {
+            needs_the_journal(world)?;
+            world.rename(from, to)
+        })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        call(&self.world, Call::Remove, |world| world.remove(name))
+        call(&self.world, Call::Remove, |world| {
+            needs_the_journal(world)?;
+            world.remove(name)
+        })
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -134,6 +148,10 @@ impl Directory for SimDirectory {
 
     fn stores_are_safe(&self) -> io::Result<bool> {
         call(&self.world, Call::Status, |world| Ok(world.stores_are_safe))
+    }
+
+    fn has_journal(&self) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {
@@ -177,7 +195,10 @@ impl SimFile {
         crate::sync::pause();
         let mut world = self.world.lock();
         let synced = match world.turn(Call::Sync) {
-            Turn::Go => world.inode(self.inode)?.sync_range(range),
+            Turn::Go => {
+                let becomes = world.unwritten;
+                world.inode(self.inode)?.sync_range(range, becomes)
+            }
             Turn::Fail(error) if world.off => Err(error),
             Turn::Fail(error) => {
                 let mut chance = super::choice::Chance::new(world.dice.roll());
@@ -197,7 +218,14 @@ impl File for SimFile {
             let id = (world.device, self.inode as u64);
             let inode = world.inode(self.inode)?;
             let held = (inode.pages_allocated() * PAGE) as u64;
-            Ok(Status { len: inode.len() as u64, held, allocated: inode.is_allocated(), id })
+            Ok(Status { len: inode.len() as u64, held, id })
+        })
+    }
+
+    fn blocks(&self, from: u64) -> io::Result<Blocks> {
+        call(&self.world, Call::Status, |world| {
+            let (allocated, written) = world.inode(self.inode)?.blocks(bytes(from)?);
+            Ok(Blocks { allocated: allocated as u64, written: written as u64 })
         })
     }
 
@@ -206,7 +234,10 @@ impl File for SimFile {
             let inode = world.inode(self.inode)?;
             match self.access {
                 Access::Direct => inode.read_direct(to, bytes(offset)?),
-                Access::Read | Access::ReadWrite => inode.read(to, bytes(offset)?),
+                // What was written directly is in no one's way: to a test it is as if it had gone through the cache.
+                Access::Read | Access::ReadWrite | Access::DirectWrite => {
+                    inode.read(to, bytes(offset)?)
+                }
             }
         })
     }
@@ -222,7 +253,12 @@ impl File for SimFile {
             Turn::Go => {
                 let missing = world.inode(self.inode)?.pages_missing(&(at..at + from.len()));
                 world.need(missing)?;
-                world.inode(self.inode)?.write(from, at)
+                let becomes = world.unwritten;
+                let inode = world.inode(self.inode)?;
+                if self.access == Access::DirectWrite {
+                    inode.mark_written(&(at..at + from.len()), becomes)?;
+                }
+                inode.write(from, at)
             }
             Turn::Fail(error) => {
                 // It failed half-way, between two pages.
@@ -241,13 +277,22 @@ impl File for SimFile {
         }
     }
 
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        self.write_at(&vec![0; bytes(range.end - range.start)?], range.start)
+    }
+
     fn allocate(&self, len: u64) -> io::Result<()> {
         call(&self.world, Call::Allocate, |world| {
+            needs_the_journal(world)?;
             let len = bytes(len)?;
             let missing = world.inode(self.inode)?.pages_missing(&(0..len));
             world.need(missing)?;
             world.inode(self.inode)?.allocate(len)
         })
+    }
+
+    fn probe_journal(&self) -> io::Result<()> {
+        call(&self.world, Call::Status, |world| needs_the_journal(world))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::{pread, pwrite};
 
+use super::Unwritten;
 use super::choice::Choose;
 use super::pages::{PAGE, Page, Pages, whole};
 
@@ -39,6 +40,9 @@ pub(super) struct Inode {
     /// Pages with a block; and which of them have it after a power cut.
     allocated: Arc<BTreeSet<usize>>,
     allocated_on_disk: Arc<BTreeSet<usize>>,
+    /// Pages that have their block by `allocate` alone; and which of them are that after a power cut.
+    unwritten: Arc<BTreeSet<usize>>,
+    unwritten_on_disk: Arc<BTreeSet<usize>>,
     /// Open handles: a file without a name lives as long as it has one.
     pub(super) handles: usize,
     mappings: usize,
@@ -65,6 +69,8 @@ impl Inode {
             dirty: BTreeSet::new(),
             allocated: Arc::clone(&allocated),
             allocated_on_disk: allocated,
+            unwritten: Arc::default(),
+            unwritten_on_disk: Arc::default(),
             handles: 0,
             mappings: 0,
             stored_to: false,
@@ -84,8 +90,14 @@ impl Inode {
         self.allocated.len()
     }
 
-    pub(super) fn is_allocated(&self) -> bool {
-        (0..self.pages()).all(|page| self.allocated.contains(&page))
+    /// Up to where, from an offset on, all has blocks, and all of them were written to. Of a page that is dirty the
+    /// disk does not know yet.
+    pub(super) fn blocks(&self, from: usize) -> (usize, usize) {
+        let has_block = |page: &usize| self.allocated.contains(page);
+        let is_written = |page: &usize| has_block(page) && !self.unwritten.contains(page);
+        let end = |pages: usize| ((from / PAGE + pages) * PAGE).min(self.len()).max(from);
+        let pages = || from / PAGE..self.pages();
+        (end(pages().take_while(has_block).count()), end(pages().take_while(is_written).count()))
     }
 
     /// How many more pages a write or an allocation of `range` needs.
@@ -96,6 +108,13 @@ impl Inode {
     fn has_blocks(&mut self, range: &Range<usize>) {
         if self.pages_missing(range) > 0 {
             Arc::make_mut(&mut self.allocated).extend(pages_of(range));
+        }
+    }
+
+    fn is_written_now(&mut self, pages: Range<usize>) {
+        if self.unwritten.range(pages.clone()).next().is_some() {
+            let unwritten = Arc::make_mut(&mut self.unwritten);
+            unwritten.retain(|page| !pages.contains(page));
         }
     }
 
@@ -112,6 +131,10 @@ impl Inode {
     }
 
     pub(super) fn allocate(&mut self, len: usize) -> io::Result<()> {
+        let new: Vec<usize> =
+            pages_of(&(0..len)).filter(|page| !self.allocated.contains(page)).collect();
+        Arc::make_mut(&mut self.unwritten_on_disk).extend(&new);
+        Arc::make_mut(&mut self.unwritten).extend(new);
         self.has_blocks(&(0..len));
         self.grow(len)
     }
@@ -120,6 +143,7 @@ impl Inode {
         let range = at..at + bytes.len();
         self.grow(range.end)?;
         self.has_blocks(&range);
+        self.is_written_now(pages_of(&range));
         self.put(bytes, at)
     }
 
@@ -139,6 +163,17 @@ impl Inode {
                 now[from - start..until - start].copy_from_slice(new);
                 self.note(page, &now);
             }
+        }
+        Ok(())
+    }
+
+    /// What a direct write does to blocks that were only allocated; it is told if they cannot be marked as written. Whether
+    /// the disk will know is another matter.
+    pub(super) fn mark_written(&self, range: &Range<usize>, becomes: Unwritten) -> io::Result<()> {
+        let pages = pages_of(range);
+        let unwritten = self.unwritten.range(pages).next().is_some();
+        if unwritten && becomes == Unwritten::Left {
+            return Err(rustix::io::Errno::IO.into());
         }
         Ok(())
     }
@@ -171,6 +206,7 @@ impl Inode {
         self.put(&vec![0; range.len()], range.start)?;
         for page in pages_of(&range) {
             Arc::make_mut(&mut self.allocated).remove(&page);
+            Arc::make_mut(&mut self.unwritten).remove(&page);
         }
         Ok(())
     }
@@ -239,16 +275,27 @@ impl Inode {
             }
         }
         self.cache.set(page, &now);
+        self.is_written_now(page..page + 1);
         self.dirty.insert(page)
     }
 
     /// A sync that succeeds: the disk has all that was written to these pages before it; length and blocks are
     /// the whole file's.
-    pub(super) fn sync_range(&mut self, range: Range<usize>) -> io::Result<()> {
+    pub(super) fn sync_range(&mut self, range: Range<usize>, becomes: Unwritten) -> io::Result<()> {
         self.look_at_all()?;
+        if becomes != Unwritten::Written {
+            let lost: Vec<usize> =
+                self.dirty.intersection(&self.unwritten_on_disk).copied().collect();
+            self.clean_pages(&range, |page| if lost.contains(&page) { 0 } else { u8::MAX });
+            match becomes {
+                Unwritten::Left => Arc::make_mut(&mut self.unwritten).extend(lost),
+                _ => return Ok(()),
+            }
+        }
         self.clean_pages(&range, |_| u8::MAX);
         self.lens = vec![self.len()];
         self.allocated_on_disk = Arc::clone(&self.allocated);
+        self.unwritten_on_disk = Arc::clone(&self.unwritten);
         Ok(())
     }
 
@@ -334,7 +381,10 @@ impl Inode {
         if len % PAGE > 0 && disk.get(len / PAGE)[len % PAGE..].iter().any(|byte| *byte != 0) {
             disk.own(len / PAGE)[len % PAGE..].fill(0);
         }
-        Inode::with(disk, len, Arc::clone(allocated))
+        let unwritten = if newer { &self.unwritten } else { &self.unwritten_on_disk };
+        let left = Inode::with(disk, len, Arc::clone(allocated));
+        let (unwritten, unwritten_on_disk) = (Arc::clone(unwritten), Arc::clone(unwritten));
+        Inode { unwritten, unwritten_on_disk, ..left }
     }
 
     /// The same file with another content, all of it on the disk.

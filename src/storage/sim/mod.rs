@@ -55,6 +55,22 @@ pub struct SimDisk {
     world: Shared,
 }
 
+/// What becomes of a block that was only allocated when it is written to. fdatasync succeeds in each case, as ext4 has it.
+///
+/// ```
+/// assert_eq!(duralog::sim::Unwritten::default(), duralog::sim::Unwritten::Written);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unwritten {
+    /// It is written.
+    #[default]
+    Written,
+    /// It could not be marked as written, and only its map says so; a direct write is told.
+    Left,
+    /// It was marked, but the journal was aborted: after a crash it is unwritten. Whatever needs the journal fails.
+    Forgotten,
+}
+
 impl SimDisk {
     /// An empty disk without bounds.
     ///
@@ -97,6 +113,19 @@ impl SimDisk {
     /// ```
     pub fn set_stores_are_safe(&self, safe: bool) {
         self.world.lock().stores_are_safe = safe;
+    }
+
+    /// What becomes from now on of a block that was only allocated when it is written to. Default
+    /// [`Written`](Unwritten::Written).
+    ///
+    /// ```
+    /// use duralog::{Options, sim::{SimDisk, Unwritten}};
+    /// let disk = SimDisk::new(1);
+    /// disk.set_unwritten(Unwritten::Left);
+    /// assert!(Options::new().open_on(&disk).is_err());
+    /// ```
+    pub fn set_unwritten(&self, becomes: Unwritten) {
+        self.world.lock().unwritten = becomes;
     }
 
     /// Whether logs opened from now on have their background thread. Default false.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::choice::{Choose, Dice};
 use super::inode::Inode;
 use super::pages::PAGE;
-use super::{Call, Fault};
+use super::{Call, Fault, Unwritten};
 
 /// A change of the directory that no sync has covered.
 #[derive(Clone, Debug)]
@@ -39,6 +39,7 @@ pub(super) struct World {
     pub(super) written: Option<u64>,
     pub(super) capacity: Option<u64>,
     pub(super) stores_are_safe: bool,
+    pub(super) unwritten: Unwritten,
     pub(super) background: bool,
     pub(super) violations: Vec<String>,
     pub(super) dice: Dice,
@@ -74,6 +75,7 @@ impl World {
             written: None,
             capacity: None,
             stores_are_safe: true,
+            unwritten: Unwritten::Written,
             background: false,
             violations: Vec::new(),
             dice: Dice(seed),
