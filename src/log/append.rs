@@ -1,4 +1,5 @@
-//! Append: take the position, write the frame, publish. One lock, no system call while there is room.
+//! Append: take the position, write the frame, publish. One lock; a system call only where it costs less than stores
+//! (`segment/grain.rs`), and where there is no room.
 //!
 //! One short lock around copy and checksum was measured to be right for small records (design fact
 //! 8). Reserving a position and copying outside the lock would begin here.
