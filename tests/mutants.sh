@@ -179,7 +179,9 @@ mutant reserve-that-stays-poisons src/manifest.rs 's/drop\(remove_if_there\(dire
 mutant hole-for-a-reserve src/manifest.rs 's/ && there.held >= RESERVE_SIZE//' --test found restored
 mutant stale-look-believed src/inspect/records.rs 's/if same && self.begun == self.end/if same/' --test inspect_late
 mutant shown-from-behind-a-hole src/inspect/records.rs 's/let index = index.min\(sealed\);//' --test inspect_late
-mutant stored-where-it-is-cold src/segment/grain.rs 's/flow >= MANY && self.warm/flow >= MANY/' --lib grain
+mutant stored-where-it-is-cold src/segment/grain.rs 's/self.warm && flow.bytes/flow.bytes/' --lib grain
+mutant stored-where-nothing-was-read src/segment/grain.rs 's/!self.is_bare\(at, end\) && //' --lib grain
+mutant padded-over-the-next-page src/segment/grain.rs 's/end.next_multiple_of\(PAGE\).min\(self.bare.end\)/end.next_multiple_of(2 * PAGE)/' --lib grain
 mutant lone-committer-waits src/log/gather.rs 's/self.left \+ self.woken.regulars/self.left + self.woken.all/' --lib gather
 interleaved gathering-without-end src/log/gather.rs 's/ && since\(\) < until/ \&\& !since().is_zero()/' p1_leaders
 mutant unwritten-block-durable src/segment/file.rs 's/if !self.proven.covers\(&dirty\)/if false/' $sim unwritten

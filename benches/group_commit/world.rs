@@ -24,7 +24,7 @@ const SCHEDULE: Time = 2000;
 /// What a sync takes of the leader's core before it waits for the disk.
 const SUBMIT: Time = 4000;
 /// As in `src/log/commit.rs`.
-const YIELDS: u8 = 8;
+const YIELDS: u8 = 64;
 /// The rule that was shipped before.
 const FIXED: Time = 40_000;
 

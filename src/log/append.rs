@@ -10,7 +10,7 @@ use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::frame::{self, END_LEN, Kind, MARK_LEN, frame_len};
 use crate::format::segment_capacity;
-use crate::segment::Way;
+use crate::segment::{Flow, Way};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 
@@ -100,7 +100,9 @@ impl Engine {
     /// The first group behind a sync: before it goes the evidence for recovery that all below `durable` was once on
     /// the disk.
     fn mark(&self, tail: &mut Tail, total: u64, durable: u64) -> Result<()> {
-        tail.synced = durable - tail.marked;
+        // One small sync among large ones changes nothing.
+        let bytes = (durable - tail.marked).max(tail.synced.bytes / 4 * 3);
+        tail.synced = Flow { bytes, shared: self.group.is_shared() };
         let flow = tail.flow(durable);
         tail.writer.begin(total, flow)?;
         let mark = frame::pair(tail.writer.lsn(), durable);

@@ -15,12 +15,14 @@ use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::segment::Segment;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, thread, thread_local};
 use crate::watermark::Watermark;
 
-/// How often a waiter yields before it sleeps: measured, design fact 4.
-const YIELDS: usize = 8;
+/// How often a waiter yields before it sleeps. To yield costs some 0.3 us, and as long as others have work, that is done
+/// meanwhile; to be woken costs much more, and who sleeps comes late to the next group. With a sync of 100 us 64 beside 8,
+/// which design fact 4 names: 1.5 times as many commits of 8 threads, 1.2 of 64; 200 gain nothing more.
+const YIELDS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Group {
@@ -30,6 +32,8 @@ pub(crate) struct Group {
     /// Threads that wait for a sync that has not begun, the leader included. Changed under the lock; atomic for the
     /// leader that gathers.
     waiting: AtomicU32,
+    /// More than one thread waited for the last sync.
+    shared: AtomicBool,
     /// Grows with each cut back, by which a position can stop to be in the log.
     cuts: AtomicU64,
 }
@@ -70,6 +74,10 @@ thread_local! {
 impl Group {
     pub(crate) fn new(watermark: Option<Watermark>) -> Group {
         Group { state: Mutex::new(State { watermark, ..State::default() }), ..Group::default() }
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
     }
 
     fn address(&self) -> usize {
@@ -261,6 +269,7 @@ impl Engine {
             self.raise_durable(end);
             let (covered, left) = (state.covered, self.group.waiting.load(Ordering::Relaxed));
             state.gather.synced(took, covered, left);
+            self.group.shared.store(covered.all > 1, Ordering::Relaxed);
             state.ended = Some(Instant::now());
             state.syncs += 1;
             state.records += records.saturating_sub(state.records_before);

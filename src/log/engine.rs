@@ -20,7 +20,7 @@ use super::commit::Group;
 use super::files::{Files, Stock};
 use super::worker::Signal;
 use crate::error::{Error, Result};
-use crate::segment::{Segment, SegmentWriter};
+use crate::segment::{Flow, Segment, SegmentWriter};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex};
 
@@ -56,8 +56,8 @@ pub(crate) struct Tail {
     pub(crate) spoiled: bool,
     /// The durable LSN of the newest mark.
     pub(crate) marked: u64,
-    /// Bytes that the sync before that mark covered.
-    pub(crate) synced: u64,
+    /// What the sync before that mark covered.
+    pub(crate) synced: Flow,
     /// Where the worker is woken next to sync.
     pub(crate) sync_at: u64,
     /// The worker is to be woken once the lock is given up.
@@ -67,10 +67,11 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// About how many bytes are appended between two syncs.
+    /// What is appended between two syncs, about.
     #[inline]
-    pub(crate) fn flow(&self, durable: u64) -> u64 {
-        self.synced.max(self.writer.lsn().saturating_sub(durable))
+    pub(crate) fn flow(&self, durable: u64) -> Flow {
+        let unsynced = self.writer.lsn().saturating_sub(durable);
+        Flow { bytes: self.synced.bytes.max(unsynced), ..self.synced }
     }
 }
 

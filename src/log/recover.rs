@@ -22,7 +22,9 @@ use crate::format::manifest::{Entry, Manifest, State};
 use crate::manifest;
 use crate::options::Options;
 use crate::segment::verdict::Verdict;
-use crate::segment::{SegmentWriter, Way, chunk, file_name, id_of, is_mapped, open_checked};
+use crate::segment::{
+    Ahead, Flow, SegmentWriter, Way, chunk, file_name, id_of, is_mapped, open_checked,
+};
 use crate::storage::{Access, Directory, Disk, create_directory};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Condvar, Mutex};
@@ -308,8 +310,9 @@ fn first_segment(
         // Where an append may also write, so much has to be there at once, and the rest is warmed in the background.
         let size = writer.segment().identity().size;
         let first = if files.way == Way::Either { chunk(size) } else { size };
-        writer.segment().refine(0..first)?;
-        writer.end_ahead(Some(0..first));
+        let ahead = Ahead { range: 0..first, fills: false, reads: true };
+        writer.segment().get_ready(directory, &ahead)?;
+        writer.end_ahead(Some(ahead));
         if first == size {
             writer.warmed();
         }
@@ -367,7 +370,7 @@ fn engine(
         unsynced: Vec::new(),
         spoiled: false,
         marked: end,
-        synced: 0,
+        synced: Flow::default(),
         wake: false,
         sync_at,
         appends: 0,

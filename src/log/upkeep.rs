@@ -9,7 +9,7 @@ use super::files::{self, Made};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Entry, Manifest, State};
 use crate::manifest;
-use crate::segment::{Ahead, Segment, SegmentWriter, Way};
+use crate::segment::{Segment, SegmentWriter, Way};
 
 /// What a manifest says besides the segments that are always in it.
 #[derive(Default)]
@@ -78,14 +78,11 @@ impl Engine {
             let Some(ahead) = tail.writer.begin_ahead() else { return Ok(()) };
             (std::sync::Arc::clone(tail.writer.segment()), ahead)
         };
-        let (done, range) = match ahead {
-            Ahead::Refine(range) => (segment.refine(range.clone()), range),
-            Ahead::Fill(range) => (segment.fill(&*self.files.directory, range.clone()), range),
-        };
+        let done = segment.get_ready(&*self.files.directory, &ahead);
         let done = done.map_err(|e| self.health.poison(e));
         let mut tail = self.tail.lock();
         if tail.writer.segment().base() == segment.base() {
-            tail.writer.end_ahead(done.is_ok().then_some(range));
+            tail.writer.end_ahead(done.is_ok().then_some(ahead));
         }
         drop(tail);
         self.filled.notify_all();

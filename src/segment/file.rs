@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::blocks::{Proven, check_written, fill, read_through};
-use super::grain::Way;
+use super::grain::{Ahead, Way};
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::frame::{self, Head, Place};
@@ -300,11 +300,28 @@ impl Segment {
         Ok(end)
     }
 
-    /// Writes zeros there, where nothing is published and no one writes, and reads them in page by page.
+    /// Does what is to be done ahead of an appender; nothing is published there.
+    pub(crate) fn get_ready(&self, directory: &dyn Directory, ahead: &Ahead) -> Result<()> {
+        let Ahead { range, fills, reads } = ahead;
+        if *fills {
+            self.fill(directory, range.clone())?;
+        } else {
+            let forgotten = self.file.forget(&self.region, range.clone());
+            forgotten.map_err(|e| Error::io("fadvise", &self.path, e))?;
+        }
+        if *reads {
+            // Page by page.
+            let read = read_through(&*self.file, range.start, range.end);
+            read.map_err(|e| Error::io("pread", &self.path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Writes zeros there, where no one else writes.
     ///
     /// Past the cache, where what is dirty the next commit would have to wait for. By a descriptor of its own: an error of
     /// a write-back is told once to each (errseq), and one that this sync was told of must not be missing from a commit's.
-    pub(crate) fn fill(&self, directory: &dyn Directory, range: Range<u64>) -> Result<()> {
+    fn fill(&self, directory: &dyn Directory, range: Range<u64>) -> Result<()> {
         let name = file_name(self.identity.id);
         let direct = directory.open(&name, Access::DirectWrite);
         let direct = direct.map_err(|e| Error::io("open", &self.path, e))?;
@@ -313,17 +330,8 @@ impl Segment {
         // Before anyone appends there, whose sync would not look whether the blocks are marked for good.
         direct.sync().map_err(|e| Error::io("fdatasync", &self.path, e))?;
         check_written(&*direct, &self.path, range.clone())?;
-        self.proven.add(range.clone());
-        read_through(&*self.file, range.start, range.end)
-            .map_err(|e| Error::io("pread", &self.path, e))
-    }
-
-    /// Lets the cache hold these bytes, in which nothing is published, in single pages.
-    pub(crate) fn refine(&self, range: Range<u64>) -> Result<()> {
-        let forgotten = self.file.forget(&self.region, range.clone());
-        forgotten.map_err(|e| Error::io("fadvise", &self.path, e))?;
-        read_through(&*self.file, range.start, range.end)
-            .map_err(|e| Error::io("pread", &self.path, e))
+        self.proven.add(range);
+        Ok(())
     }
 
     /// Brings the file's pages into the cache, before an append has to wait for them; `fine`: one by one. Those that

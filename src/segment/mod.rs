@@ -9,5 +9,5 @@ pub(crate) mod verdict;
 mod writer;
 
 pub(crate) use file::{Look, Segment, file_name, id_of, is_mapped, open_checked};
-pub(crate) use grain::{Ahead, Grain, Way, bulk, chunk};
+pub(crate) use grain::{Ahead, Flow, Grain, Way, bulk, chunk};
 pub(crate) use writer::SegmentWriter;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Segment;
-use super::grain::{Ahead, Grain, Way};
+use super::grain::{Ahead, Flow, Grain, Way};
 use crate::error::{Error, Result};
 use crate::format::frame::{self, END_LEN, Kind, frame_len};
 use crate::format::{ALIGN, DATA_START, END_ROOM};
@@ -67,10 +67,9 @@ impl SegmentWriter {
         self.segment.identity().size.saturating_sub(END_ROOM + self.at)
     }
 
-    /// Begins a group of frames of `len` bytes. `flow`: about how many bytes there are between two syncs. An error is one
-    /// of `publish`: nothing of the group counts.
+    /// Begins a group of frames of `len` bytes. An error is one of `publish`: nothing of the group counts.
     #[inline]
-    pub(crate) fn begin(&mut self, len: u64, flow: u64) -> Result<()> {
+    pub(crate) fn begin(&mut self, len: u64, flow: Flow) -> Result<()> {
         debug_assert!(self.at == self.published && self.pending.is_empty());
         if self.way == Way::Either {
             let end = self.at + len + 8;
@@ -99,7 +98,7 @@ impl SegmentWriter {
     }
 
     /// Whether someone has to be woken to get ready what comes next.
-    pub(crate) fn ask_ahead(&mut self, len: u64, flow: u64) -> bool {
+    pub(crate) fn ask_ahead(&mut self, len: u64, flow: Flow) -> bool {
         self.way == Way::Either && self.grain.ask(self.at, len, flow)
     }
 
@@ -112,9 +111,9 @@ impl SegmentWriter {
         self.grain.begin(self.at)
     }
 
-    /// What was begun is done, and the cache has single pages there; or it was given up.
-    pub(crate) fn end_ahead(&mut self, fine: Option<Range<u64>>) {
-        self.grain.end(fine);
+    /// What was begun is done, or was given up.
+    pub(crate) fn end_ahead(&mut self, done: Option<Ahead>) {
+        self.grain.end(done);
     }
 
     /// Whether a group of `len` bytes, or the end of the segment in its place, has to wait for what is filled ahead.
@@ -171,6 +170,9 @@ impl SegmentWriter {
     #[inline(never)]
     fn write_pending(&mut self) -> Result<()> {
         self.pending.extend_from_slice(&ZERO);
+        let end = self.at + ZERO.len() as u64;
+        let padded = self.grain.padded(end);
+        self.pending.resize(self.pending.len() + usize::try_from(padded - end).unwrap_or(0), 0);
         let file = self.segment.file();
         let written = match self.way {
             // Space is settled where stores are safe: what fails here ends the log, whatever of it is found later.
@@ -180,7 +182,7 @@ impl SegmentWriter {
         self.pending.clear();
         self.pending.shrink_to(PENDING_KEPT);
         written.map_err(|e| Error::io("pwrite", self.segment.path(), e))?;
-        self.grain.wrote(self.at + ZERO.len() as u64);
+        self.grain.wrote(padded);
         Ok(())
     }
 
