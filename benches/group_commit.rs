@@ -5,7 +5,7 @@
 //!
 //! **What is assumed.** A core runs one thread until that yields, sleeps or goes to the disk; there is one queue for all
 //! cores. A commit is an append (100 ns under a lock), a look under the lock of the group (60 ns), then the lead or 64
-//! yields (0.4 us, or 0.9 us with a switch) and sleep. A wake costs the waker 2.8 us and comes through 2 us later, one in
+//! yields, 8 on a slow disk (0.4 us, or 0.9 us with a switch) and sleep. A wake costs the waker 2.8 us and comes through 2 us later, one in
 //! fifty 20 us; a sync wakes one sleeper, and each unlock after that the next, as parking_lot does. A sync takes 4 us of the
 //! leader's core and then the flush: 20 us to 10 ms, lognormal (0.2). What is drawn comes from a fixed seed.
 //! These costs are those of the machine on which the project was measured; there the model gives the records per sync of

@@ -23,8 +23,6 @@ const WAKE: Time = 2800;
 const SCHEDULE: Time = 2000;
 /// What a sync takes of the leader's core before it waits for the disk.
 const SUBMIT: Time = 4000;
-/// As in `src/log/commit.rs`.
-const YIELDS: u8 = 64;
 /// The rule that was shipped before.
 const FIXED: Time = 40_000;
 
@@ -105,7 +103,7 @@ enum Step {
     Away,
     Append,
     Arrive,
-    Yielded(u8),
+    Yielded(u32),
     Gather,
     Submit,
     Flushed,
@@ -364,7 +362,7 @@ impl World {
             threads.regulars += u32::from(client.habit.is_regular());
         }
         if self.led {
-            return self.works(who, time, Step::Yielded(YIELDS));
+            return self.works(who, time, Step::Yielded(self.gather.yields()));
         }
         self.led = true;
         let begun = self.now + time;

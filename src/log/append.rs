@@ -100,9 +100,9 @@ impl Engine {
     /// The first group behind a sync: before it goes the evidence for recovery that all below `durable` was once on
     /// the disk.
     fn mark(&self, tail: &mut Tail, total: u64, durable: u64) -> Result<()> {
-        // One small sync among large ones changes nothing.
-        let bytes = (durable - tail.marked).max(tail.synced.bytes / 4 * 3);
-        tail.synced = Flow { bytes, shared: self.group.is_shared() };
+        let bytes = durable - tail.marked;
+        let usual = bytes.max(tail.synced.usual / 8 * 7);
+        tail.synced = Flow { bytes, usual, shared: self.group.is_shared() };
         let flow = tail.flow(durable);
         tail.writer.begin(total, flow)?;
         let mark = frame::pair(tail.writer.lsn(), durable);

@@ -19,11 +19,6 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, thread, thread_local};
 use crate::watermark::Watermark;
 
-/// How often a waiter yields before it sleeps. To yield costs some 0.3 us, and as long as others have work, that is done
-/// meanwhile; to be woken costs much more, and who sleeps comes late to the next group. With a sync of 100 us 64 beside 8,
-/// which design fact 4 names: 1.5 times as many commits of 8 threads, 1.2 of 64; 200 gain nothing more.
-const YIELDS: usize = 64;
-
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     state: Mutex<State>,
@@ -162,8 +157,9 @@ impl Engine {
                 state = self.group.state.lock();
                 continue;
             }
+            let yields = state.gather.yields();
             drop(state);
-            for _ in 0..YIELDS {
+            for _ in 0..yields {
                 thread::yield_now();
                 let durable = self.durable();
                 if durable >= need {

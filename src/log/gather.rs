@@ -16,6 +16,14 @@
 
 use std::time::Duration;
 
+/// How often a waiter yields before it sleeps, at most. To yield costs some 0.3 us, and what others have to do is done
+/// meanwhile; to be woken costs much more, and who sleeps comes late to the next group. With a sync of 100 us 64 beside 8,
+/// which design fact 4 names: 1.5 times as many commits of 8 threads, 1.2 of 64; 200 gain nothing more.
+const YIELDS: u32 = 64;
+/// While a slower disk is waited for, that would be time taken from the CPU for little.
+const SLOW_YIELDS: u32 = 8;
+const SLOW: Duration = Duration::from_micros(250);
+
 /// How many times running a thread came back at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Habit(u8);
@@ -82,6 +90,11 @@ impl Gather {
             self.met = since;
         }
         Habit(habit.0.saturating_add(1))
+    }
+
+    /// How often a waiter yields before it sleeps.
+    pub(crate) fn yields(&self) -> u32 {
+        if self.sync < SLOW { YIELDS } else { SLOW_YIELDS }
     }
 
     /// No gathering is longer.
@@ -306,8 +319,10 @@ mod tests {
         gather.synced(us(100), Threads::default(), 0);
         gather.synced(us(50_000), Threads::default(), 0);
         assert!(gather.bound() < us(57), "{:?}", gather.bound());
+        assert_eq!(gather.yields(), YIELDS);
         (0..60).for_each(|_| gather.synced(us(10_000), Threads::default(), 0));
         assert!(gather.bound() > us(4500), "{:?}", gather.bound());
+        assert_eq!(gather.yields(), SLOW_YIELDS);
         (0..60).for_each(|_| gather.synced(us(20), Threads::default(), 0));
         assert!(gather.bound() < us(15), "{:?}", gather.bound());
     }

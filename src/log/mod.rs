@@ -105,9 +105,10 @@ impl Log {
     }
 
     /// Appends a record: its LSN. **Not durable yet**; it can be read at once and survives the process
-    /// being killed, and so does all before it. While the segment has room a small record is a store without a system
-    /// call. Where that costs more, a record goes in by one `pwrite`: of a page or more, or right after bulk, until the
-    /// worker has prepared what comes next ([`WriteMethod`](crate::WriteMethod)).
+    /// being killed, and so does all before it. While the segment has room, a small record among many between two commits is
+    /// a store without a system call. Where that costs more, a record goes in by one `pwrite`: of a page or more; if
+    /// only a few are committed together; or right after bulk, until the worker has prepared what comes next
+    /// ([`WriteMethod`](crate::WriteMethod)).
     ///
     /// # Errors
     ///

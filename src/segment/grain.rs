@@ -58,10 +58,12 @@ pub(crate) fn chunk(size: u64) -> u64 {
     (size / 8).clamp(PAGE, CHUNK) / PAGE * PAGE
 }
 
-/// What comes between two syncs, about.
+/// What comes between two syncs, in bytes, about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flow {
     pub(crate) bytes: u64,
+    /// The same, but one small sync among large ones does not change it.
+    pub(crate) usual: u64,
     /// More than one thread waits for a sync.
     pub(crate) shared: bool,
 }
@@ -215,8 +217,9 @@ impl Grain {
     /// woken.
     pub(crate) fn ask(&mut self, at: u64, len: u64, flow: Flow) -> bool {
         let until = (at + self.chunk / 2).min(self.size);
-        let (bytes, small) = (flow.bytes, len < LARGE);
-        let pays = if until > self.fresh { bytes < self.bulk } else { bytes < BULK && small };
+        let small = len < LARGE;
+        let pays =
+            if until > self.fresh { flow.usual < self.bulk } else { flow.bytes < BULK && small };
         let asks = pays && !self.asked && !self.is_fine(at, until);
         if asks {
             (self.asked, self.for_stores) = (true, small && flow.fills_pages(len));
@@ -273,7 +276,7 @@ mod tests {
     }
 
     fn alone(bytes: u64) -> Flow {
-        Flow { bytes, shared: false }
+        Flow { bytes, usual: bytes, shared: false }
     }
 
     fn refine(range: Range<u64>) -> Option<Ahead> {
@@ -310,7 +313,7 @@ mod tests {
     #[test]
     fn what_several_threads_wait_for_is_stored_if_it_comes_many_to_a_page() {
         let grain = written(true);
-        let shared = |bytes| Flow { bytes, shared: true };
+        let shared = |bytes| Flow { shared: true, ..alone(bytes) };
         assert!(!grain.is_for_stores(4096, 4208, shared(10 * 112)));
         assert!(grain.is_for_stores(4096, 4208, shared(11 * 112)));
         assert!(grain.is_for_stores(4096, 4208, shared(SIZE)));

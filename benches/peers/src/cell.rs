@@ -68,6 +68,11 @@ impl Cell {
         }
     }
 
+    /// Whether a limit can do it: it appends.
+    pub fn has_limit(&self) -> bool {
+        !matches!(self.work, Work::Replay | Work::OpenClean | Work::OpenKilled)
+    }
+
     /// The figure is a time in milliseconds, and less is better.
     pub fn is_time(&self) -> bool {
         matches!(self.work, Work::OpenClean | Work::OpenKilled)

@@ -99,7 +99,8 @@ fn print_report(report: &Report) -> Outcome<()> {
 }
 
 fn run_child(child: &Child) -> Outcome<()> {
-    let entry = peers::all().into_iter().find(|entry| entry.name == child.peer);
+    let mut entries = peers::all().into_iter().chain(peers::limits());
+    let entry = entries.find(|entry| entry.name == child.peer);
     let entry = entry.ok_or("no such peer")?;
     if child.prepare {
         return run::prepare(entry, child.cell, &child.dir);
@@ -114,6 +115,8 @@ fn measure_all(measure: &Measure) -> Outcome<()> {
     let wanted = |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| n == name);
     let entries: Vec<Entry> =
         peers::all().into_iter().filter(|entry| wanted(&measure.peers, entry.name)).collect();
+    let limits: Vec<Entry> =
+        peers::limits().into_iter().filter(|entry| wanted(&measure.peers, entry.name)).collect();
     let cells = Cell::all().into_iter().filter(|cell| {
         measure.cells.is_empty()
             || measure.cells.iter().any(|prefix| cell.to_string().starts_with(prefix))
@@ -123,8 +126,12 @@ fn measure_all(measure: &Measure) -> Outcome<()> {
     for round in 0..measure.rounds {
         for cell in &cells {
             // Each round begins with another, so that none is always behind the same one.
-            for i in 0..entries.len() {
-                let entry = entries[(i + round) % entries.len()];
+            let mut present = entries.clone();
+            if cell.has_limit() {
+                present.extend(&limits);
+            }
+            for i in 0..present.len() {
+                let entry = present[(i + round) % present.len()];
                 let run = one(entry, *cell, measure);
                 let mut run =
                     run.unwrap_or_else(|e| Run { error: Some(e.to_string()), ..Run::default() });

@@ -11,6 +11,8 @@ use crate::run::Run;
 
 pub const DURALOG: &str = "duralog";
 pub const FLOOR: &str = "floor";
+/// What no log can pass.
+const LIMITS: [&str; 3] = ["limit-written", "limit-fresh", "nothing"];
 /// Their adapters sync beside them, since they do not.
 const SYNCED_BESIDE: [&str; 1] = ["commitlog"];
 
@@ -64,7 +66,7 @@ impl Results {
         let mut results = Results::default();
         let mut measured: BTreeMap<(Cell, String), Vec<Run>> = BTreeMap::new();
         for run in runs {
-            if !results.names.contains(&run.peer) {
+            if !LIMITS.contains(&&*run.peer) && !results.names.contains(&run.peer) {
                 results.names.push(run.peer.clone());
                 results.versions.push(format!("{} {}", run.peer, run.version).trim().into());
             }
@@ -168,6 +170,30 @@ impl Results {
         out
     }
 
+    /// duralog beside what no log can pass.
+    fn limits(&self) -> String {
+        let head = ["duralog", LIMITS[0], LIMITS[1], LIMITS[2], "duralog / the lowest"];
+        let mut out = header(head.map(String::from).into());
+        for cell in self.cells(|cell| cell.has_limit()) {
+            let durable = matches!(cell.work, Work::Durable | Work::Batch);
+            let names = [DURALOG, LIMITS[0], LIMITS[1], LIMITS[2]];
+            let shown = |name: &str| !durable || name != LIMITS[2];
+            let of = |name: &str| self.get(cell, name).map(|run| run.figure);
+            let limits = names[1..].iter().filter(|name| shown(name));
+            let lowest = limits.filter_map(|name| of(name)).reduce(f64::min);
+            let ratio =
+                of(DURALOG).zip(lowest).map_or("-".into(), |(own, lowest)| times(own / lowest));
+            let show = |name: &str| self.entry(cell, name, |run| figure(cell, run));
+            let mut entries: Vec<String> = names
+                .iter()
+                .map(|name| if shown(name) { show(name) } else { "-".into() })
+                .collect();
+            entries.push(ratio);
+            out += &row(&cell.to_string(), entries);
+        }
+        out
+    }
+
     fn latencies(&self) -> String {
         let head = ["duralog", "floor", "best peer", "second", "third"];
         let mut out = header(head.map(String::from).into());
@@ -199,6 +225,13 @@ impl Results {
             "Records a second; to open, milliseconds. A star marks what flushes the disk in fewer than half of its \
              calls in durable-1x100: its records are not durable when it says so, and it is left out of the best.",
             self.by_cell(|_| true, figure),
+        );
+        section(
+            "Limits",
+            "Programs that do only what the cell cannot be done without (`src/peers/limit.rs`), and are no logs: \
+             records gathered in memory, one write a sync, a leader that knows who will come; into blocks that were \
+             written before the clock started, or only allocated. Nothing: the run itself, and encoding the events.",
+            self.limits(),
         );
         section("Latency", "Of a call, microseconds: p50 / p99 / p99.9.", self.latencies());
         section(

@@ -57,7 +57,7 @@ fn open(dir: &Path) -> Outcome<Box<dyn Peer>> {
     Ok(Box::new(Floor { file, tail: tail.into(), group: Mutex::default(), synced: Condvar::new() }))
 }
 
-fn frame(buffer: &mut Vec<u8>, record: &[u8]) {
+pub fn frame(buffer: &mut Vec<u8>, record: &[u8]) {
     buffer.extend_from_slice(&(record.len() as u32).to_le_bytes());
     buffer.extend_from_slice(&crc32c::crc32c(record).to_le_bytes());
     buffer.extend_from_slice(record);

@@ -2,6 +2,7 @@
 
 mod duralog;
 mod floor;
+mod limit;
 
 #[cfg(feature = "commitlog")]
 mod commitlog;
@@ -64,4 +65,9 @@ pub fn all() -> Vec<Entry> {
         #[cfg(feature = "rusqlite")]
         sqlite::ENTRY,
     ]
+}
+
+/// What no log can pass: they only append.
+pub fn limits() -> Vec<Entry> {
+    vec![limit::WRITTEN, limit::FRESH, limit::NOTHING]
 }
