@@ -37,10 +37,10 @@ pub enum SyncMethod {
 #[non_exhaustive]
 pub enum WriteMethod {
     /// Whichever costs less, one append after another, on ext4 (with delayed allocation, and not with `data=journal`)
-    /// and tmpfs, where a store into allocated space cannot fail: small records of which many are
-    /// committed together are stored; large ones, batches of more than a page, and what is committed a few at a time are written. `Pwrite` on all others: on btrfs
-    /// a full disk would be a signal, not an error, and on xfs so would the first store after the file system has
-    /// shut itself down for an I/O error.
+    /// and tmpfs, where a store into allocated space cannot fail: small records of which many are committed together are
+    /// stored; large ones, batches of more than a page, and what is committed a few at a time are written. `Pwrite` on all
+    /// others: on btrfs a full disk would be a signal, not an error, and on xfs so would the first store after the file
+    /// system has shut itself down for an I/O error.
     #[default]
     Auto,
     /// Stores through a shared mapping: no system call in an append.

@@ -34,8 +34,8 @@ const CHUNK: u64 = 2 << 20;
 const LARGE: u64 = 4096;
 /// How many writes of a small record cost what stores to one page cost, if the page is synced after: the first store is a
 /// fault, and the sync takes the page out of the mapping again. If several threads wait for the sync, other CPUs have to
-/// be interrupted for that, page by page. Commits a second by writes, beside stores: of 8 threads 1.3 times as many, of 64
-/// as many at 100 bytes and 1.5 times at 1 KiB; of one thread, 16 records of 100 bytes each, 0.94.
+/// be interrupted for that, page by page (`ptep_clear_flush`). Commits a second by writes, beside stores: of 8 threads 1.3
+/// times as many, of 64 as many at 100 bytes and 1.5 times at 1 KiB; of one thread, 16 records of 100 bytes each, 0.94.
 const WRITES_FOR_A_PAGE: u64 = 3;
 const WRITES_FOR_A_SHARED_PAGE: u64 = 8;
 /// So many bytes between two syncs, in small records, pay for the sync of a whole coarse folio, if there is one already.
@@ -47,8 +47,9 @@ const BULK: u64 = 1 << 20;
 
 /// With so many bytes between two syncs it costs less to append to fresh blocks than to write each twice. Measured, on
 /// ext4, a sync of fresh blocks beside one of written ones: with a journal 2.6 times as long at 16 KiB, 2.0 at 64 KiB, 1.3 at
-/// 128 KiB, 1.0 to 1.5 above; without, twice at 16 KiB, 1.2 to 1.6 above. Without one, 64 threads commit 1.2 times as much
-/// into fresh blocks, at 28 KiB a sync, as into those that are filled ahead meanwhile.
+/// 128 KiB, 1.0 to 1.5 above; without, twice at 16 KiB, 1.2 to 1.8 above. To fill ahead meanwhile gives 0.9 to 1.1 times
+/// as many commits without a journal, from 28 to 100 KiB a sync, but the disk writes twice as much and the slowest of
+/// a hundred calls takes two to three times as long.
 pub(crate) fn bulk(has_journal: bool) -> u64 {
     if has_journal { 128 << 10 } else { 18 << 10 }
 }
@@ -73,7 +74,7 @@ impl Flow {
     #[inline]
     fn fills_pages(self, len: u64) -> bool {
         let writes = if self.shared { WRITES_FOR_A_SHARED_PAGE } else { WRITES_FOR_A_PAGE };
-        // One page more than it fills: it ends and begins within one.
+        // It touches one page more than it fills, since it begins and ends within one.
         self.bytes * PAGE > (self.bytes + PAGE) * writes * len
     }
 }
@@ -118,7 +119,8 @@ pub(crate) struct Grain {
     chunk: u64,
     /// Between these offsets are written blocks, which the cache has in single pages, or will.
     fine: Range<u64>,
-    /// A part of what is fine, which it may not have yet. A store there would be a slow fault.
+    /// A part of what is fine, which it does not have yet. A store there would be a slow fault, and where a sector
+    /// cannot be read a signal.
     bare: Range<u64>,
     /// From here on nothing was ever written, but for what is fine; it is allocated, and reads as zero.
     fresh: u64,
