@@ -32,12 +32,13 @@ fn live(name: &str, dir: &Path, lives: u32, killed: bool) -> Outcome<()> {
     }
     for n in (next..next + RECORDS).step_by(10) {
         log.buffered(&payload(n))?;
+        log.sync()?;
         log.durable(&payload(n + 1))?;
         let batch: Vec<_> = (n + 2..n + 9).map(payload).collect();
         log.durable_batch(&batch.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         log.buffered(&payload(n + 9))?;
+        log.sync()?;
     }
-    log.sync()?;
     if killed {
         // SAFETY: a signal to oneself.
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
@@ -73,6 +74,27 @@ fn what_was_synced_comes_back() -> Outcome<()> {
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(ended, "{}: {said}", entry.name);
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_comes_after_what_was_given_back_stays() -> Outcome<()> {
+    for entry in peers::all() {
+        if !peers::THAT_GIVE_BACK.contains(&entry.name) {
+            continue;
+        }
+        let dir = tempfile::tempdir()?;
+        let log = (entry.open)(dir.path())?;
+        for n in 0..10 {
+            (n * 100..n * 100 + 100).try_for_each(|n| log.durable(&payload(n)))?;
+            log.give_back()?;
+        }
+        log.durable(&payload(RECORDS))?;
+        log.close()?;
+        let mut last = Vec::new();
+        (entry.open)(dir.path())?.replay(&mut |record| last = record.to_vec())?;
+        assert_eq!(last, payload(RECORDS), "{}", entry.name);
     }
     Ok(())
 }

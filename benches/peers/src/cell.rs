@@ -7,6 +7,8 @@ use std::str::FromStr;
 pub enum Work {
     /// Each record durable before the next of its thread.
     Durable,
+    /// The same in a log that has been in use for long: what is durable is given back now and then.
+    Recycled,
     /// Groups of a hundred records, each group durable before the next of its thread.
     Batch,
     /// As fast as it goes, then one sync; the time of the sync counts.
@@ -43,6 +45,8 @@ impl Cell {
         for threads in [1, 8, 64] {
             cells.extend([100, 1024, 16384].map(|size| Cell::new(Work::Durable, threads, size)));
         }
+        cells.push(Cell::new(Work::Recycled, 1, 1024));
+        cells.extend([1, 8, 64].map(|threads| Cell::new(Work::Recycled, threads, 16384)));
         for threads in [1, 8] {
             cells.extend([100, 1024].map(|size| Cell::new(Work::Batch, threads, size)));
         }
@@ -59,13 +63,18 @@ impl Cell {
     /// How many records a run of the cell appends; none if it runs for a time.
     pub fn records(&self) -> Option<usize> {
         match self.work {
-            Work::Durable | Work::Batch => None,
+            Work::Durable | Work::Recycled | Work::Batch => None,
             // About 110 MB of small records, 256 MiB of larger ones.
             Work::Buffered => Some(1_000_000.min((256 << 20) / self.size)),
             Work::Events => Some(EVENTS),
             Work::Replay => Some(REPLAYED),
             Work::OpenClean | Work::OpenKilled => Some(OPENED / self.size),
         }
+    }
+
+    /// Each call waits for the disk.
+    pub fn is_durable(&self) -> bool {
+        matches!(self.work, Work::Durable | Work::Recycled | Work::Batch)
     }
 
     /// Whether a limit can do it: it appends.
@@ -84,6 +93,7 @@ impl fmt::Display for Cell {
         let Cell { work, threads, size } = self;
         match work {
             Work::Durable => write!(f, "durable-{threads}x{size}"),
+            Work::Recycled => write!(f, "recycled-{threads}x{size}"),
             Work::Batch => write!(f, "batch-{threads}x{size}"),
             Work::Buffered => write!(f, "buffered-{threads}x{size}"),
             Work::Events => f.write_str("events"),

@@ -130,6 +130,9 @@ fn measure_all(measure: &Measure) -> Outcome<()> {
             if cell.has_limit() {
                 present.extend(&limits);
             }
+            if cell.work == Work::Recycled {
+                present.retain(|entry| peers::THAT_GIVE_BACK.contains(&entry.name));
+            }
             for i in 0..present.len() {
                 let entry = present[(i + round) % present.len()];
                 let run = one(entry, *cell, measure);

@@ -15,11 +15,16 @@ pub trait Peer: Send + Sync {
     /// Appends records as one group: all durable when it returns.
     fn durable_batch(&self, records: &[&[u8]]) -> Outcome<()>;
 
-    /// Appends one record and does not wait for the disk.
+    /// Appends one record and does not wait for the disk. `sync` comes before a durable call.
     fn buffered(&self, record: &[u8]) -> Outcome<()>;
 
     /// Makes durable all that `buffered` took.
     fn sync(&self) -> Outcome<()>;
+
+    /// Says that what is durable is needed no more, so that its space can be used again.
+    fn give_back(&self) -> Outcome<()> {
+        Err("it has no call that gives records back".into())
+    }
 
     /// Gives each record's payload, oldest first.
     fn replay(&self, each: &mut dyn FnMut(&[u8])) -> Outcome<()>;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -99,7 +100,7 @@ pub fn prepare(entry: Entry, cell: Cell, dir: &Path) -> Outcome<()> {
 /// Runs the cell once in `dir`, for `time` if it is a cell that runs for a time.
 pub fn run(entry: Entry, cell: Cell, dir: &Path, time: Duration) -> Outcome<Run> {
     let mut run = match cell.work {
-        Work::Durable | Work::Batch | Work::Buffered | Work::Events => {
+        Work::Durable | Work::Recycled | Work::Batch | Work::Buffered | Work::Events => {
             append(entry, cell, dir, time)?
         }
         Work::Replay => replay(entry, cell, dir)?,
@@ -111,12 +112,33 @@ pub fn run(entry: Entry, cell: Cell, dir: &Path, time: Duration) -> Outcome<Run>
     Ok(run)
 }
 
+/// Between two times that a log is given back.
+const GIVEN_BACK: usize = 64 << 20;
+/// So much goes through a log that has been in use for long before the clock starts: several of the largest files that a
+/// peer makes.
+const USED: usize = 512 << 20;
+
+fn use_for_long(log: &dyn Peer, payloads: &Payloads, size: usize) -> Outcome<()> {
+    for _ in 0..USED / GIVEN_BACK {
+        for n in 0..GIVEN_BACK / size {
+            log.buffered(payloads.get(0, n, size))?;
+        }
+        log.sync()?;
+        log.give_back()?;
+    }
+    Ok(())
+}
+
 fn append(entry: Entry, cell: Cell, dir: &Path, time: Duration) -> Outcome<Run> {
     let (payloads, log) = (Payloads::new(), (entry.open)(dir)?);
     // The first record, and a moment in which a log may make things ready: they are not what is measured.
     log.durable(payloads.get(0, 0, cell.size.max(8)))?;
+    if cell.work == Work::Recycled {
+        use_for_long(&*log, &payloads, cell.size)?;
+    }
     std::thread::sleep(Duration::from_millis(500));
 
+    let appended = &AtomicUsize::new(0);
     let barrier = Barrier::new(cell.threads + 1);
     let share = cell.records().map(|records| records.div_ceil(cell.threads));
     let (log, payloads, barrier) = (&*log, &payloads, &barrier);
@@ -128,9 +150,7 @@ fn append(entry: Entry, cell: Cell, dir: &Path, time: Duration) -> Outcome<Run> 
                     match (cell.work, share) {
                         (Work::Events, Some(share)) => events(log, thread, share),
                         (_, Some(share)) => buffered(log, payloads, thread, share, cell.size),
-                        (work, None) => {
-                            durable(log, payloads, thread, work == Work::Batch, cell.size, time)
-                        }
+                        (_, None) => durable(log, payloads, thread, cell, appended, time),
                     }
                 })
             })
@@ -172,14 +192,15 @@ fn durable(
     log: &dyn Peer,
     payloads: &Payloads,
     thread: usize,
-    batch: bool,
-    size: usize,
+    cell: Cell,
+    appended: &AtomicUsize,
     time: Duration,
 ) -> Outcome<Timed> {
     let (mut timed, start) = (Timed::new(), Instant::now());
+    let size = cell.size;
     while start.elapsed() < time {
         let n = usize::try_from(timed.calls)?;
-        if batch {
+        if cell.work == Work::Batch {
             let records: Vec<&[u8]> =
                 (0..BATCH).map(|i| payloads.get(thread, n * BATCH + i, size)).collect();
             let call = Instant::now();
@@ -189,6 +210,12 @@ fn durable(
             let call = Instant::now();
             log.durable(payloads.get(thread, n, size))?;
             timed.note(call);
+        }
+        if cell.work == Work::Recycled {
+            let before = appended.fetch_add(size, Ordering::Relaxed);
+            if before / GIVEN_BACK < (before + size) / GIVEN_BACK {
+                log.give_back()?;
+            }
         }
         timed.calls += 1;
     }

@@ -175,9 +175,8 @@ impl Results {
         let head = ["duralog", LIMITS[0], LIMITS[1], LIMITS[2], "duralog / the lowest"];
         let mut out = header(head.map(String::from).into());
         for cell in self.cells(|cell| cell.has_limit()) {
-            let durable = matches!(cell.work, Work::Durable | Work::Batch);
             let names = [DURALOG, LIMITS[0], LIMITS[1], LIMITS[2]];
-            let shown = |name: &str| !durable || name != LIMITS[2];
+            let shown = |name: &str| !cell.is_durable() || name != LIMITS[2];
             let of = |name: &str| self.get(cell, name).map(|run| run.figure);
             let limits = names[1..].iter().filter(|name| shown(name));
             let lowest = limits.filter_map(|name| of(name)).reduce(f64::min);
@@ -198,7 +197,7 @@ impl Results {
         let head = ["duralog", "floor", "best peer", "second", "third"];
         let mut out = header(head.map(String::from).into());
         let show = |run: &Run| format!("{:.0} / {:.0} / {:.0}", run.p50, run.p99, run.p999);
-        for cell in self.cells(|cell| cell.work == Work::Durable) {
+        for cell in self.cells(|cell| cell.is_durable() && cell.work != Work::Batch) {
             let mut entries = [DURALOG, FLOOR].map(|name| self.entry(cell, name, show)).to_vec();
             let best = self.best(cell);
             entries.extend(best.iter().take(3).map(|(name, run)| format!("{name}: {}", show(run))));
@@ -238,7 +237,7 @@ impl Results {
             "What a durable call writes",
             "KiB by the process / KiB by the disk / flushes of the disk.",
             self.by_cell(
-                |cell| cell.work == Work::Durable,
+                |cell| cell.is_durable() && cell.work != Work::Batch,
                 |_, run| {
                     format!("{:.1} / {:.1} / {:.2}", run.process_kib, run.disk_kib, run.flushes)
                 },

@@ -33,6 +33,11 @@ impl Peer for Log {
         Ok(())
     }
 
+    fn give_back(&self) -> Outcome<()> {
+        self.checkpoint(self.durable())?;
+        Ok(())
+    }
+
     fn replay(&self, each: &mut dyn FnMut(&[u8])) -> Outcome<()> {
         let mut replay = Log::replay(self);
         while let Some((_, payload)) = replay.next_payload()? {

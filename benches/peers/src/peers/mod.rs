@@ -67,6 +67,10 @@ pub fn all() -> Vec<Entry> {
     ]
 }
 
+/// Who has a call that gives records back, so that their space is used again.
+pub const THAT_GIVE_BACK: [&str; 6] =
+    ["duralog", "floor", "open-wal", "raft-engine", "okaywal", "limit-written"];
+
 /// What no log can pass: they only append.
 pub fn limits() -> Vec<Entry> {
     vec![limit::WRITTEN, limit::FRESH, limit::NOTHING]

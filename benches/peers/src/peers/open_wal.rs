@@ -109,6 +109,12 @@ impl Peer for Log {
         self.writer.lock().commit()
     }
 
+    fn give_back(&self) -> Outcome<()> {
+        let mut writer = self.writer.lock();
+        let durable = writer.wal.durable_lsn();
+        Ok(writer.wal.checkpoint(durable)?)
+    }
+
     fn replay(&self, each: &mut dyn FnMut(&[u8])) -> Outcome<()> {
         let writer = self.writer.lock();
         let mut reader = writer.wal.reader_from(Lsn::NONE)?;

@@ -23,6 +23,8 @@ const GROUPS: u64 = 64;
 const MARKS: u64 = GROUPS;
 /// Buffered records of a group gather to this size.
 const BUFFER: usize = 1 << 20;
+/// Two of its files; its default is 10 GiB, before which nothing that is given back is used again.
+const PURGED_ABOVE_MB: u64 = 256;
 /// How many entries `replay` reads at once.
 const CHUNK: u64 = 512;
 
@@ -63,6 +65,7 @@ fn open(dir: &Path) -> Outcome<Box<dyn Peer>> {
     let engine = Engine::open(Config {
         dir: dir.to_str().ok_or("a path that is not UTF-8")?.into(),
         batch_compression_threshold: ReadableSize(0),
+        purge_threshold: ReadableSize::mb(PURGED_ABOVE_MB),
         ..Config::default()
     })?;
     let (mut groups, mut place) = (Vec::new(), 0);
@@ -152,6 +155,15 @@ impl Peer for Log {
         let mut mark = LogBatch::with_capacity(1);
         mark.put(MARKS, b"synced".to_vec(), Vec::new())?;
         self.engine.write(&mut mark, true)?;
+        Ok(())
+    }
+
+    fn give_back(&self) -> Outcome<()> {
+        for id in 0..GROUPS {
+            let next = self.engine.last_index(id).map_or(0, |last| last + 1);
+            self.engine.compact_to(id, next);
+        }
+        self.engine.purge_expired_files()?;
         Ok(())
     }
 
