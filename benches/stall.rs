@@ -13,6 +13,7 @@ mod floor;
 use std::fs::File;
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use duralog::{Log, Lsn, Options};
@@ -23,6 +24,8 @@ use memmap2::MmapMut;
 const RECORD: [u8; 100] = [7; 100];
 const FRAME: usize = frame_len(RECORD.len());
 const PACE: Duration = Duration::from_micros(5);
+/// After so long a thread that has nothing to do sleeps.
+const ASLEEP: Duration = Duration::from_micros(200);
 /// Of the segments that are rolled.
 const SMALL: u64 = 1 << 20;
 /// Fills one of them, but for the room of a hundred records.
@@ -172,12 +175,36 @@ fn map(file: &File) -> MmapMut {
     unsafe { MmapMut::map_mut(file) }.unwrap()
 }
 
+/// What it takes to wake a thread that sleeps, as the worker does: an interrupt of its CPU, which a virtual machine has to
+/// ask its host for.
+fn wakes(sleeper: &Thread) -> Duration {
+    let since = Instant::now();
+    while since.elapsed() < ASLEEP {
+        spin_loop();
+    }
+    timed(|| sleeper.unpark()).1
+}
+
 fn rolling() {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                std::thread::park();
+            }
+        });
+        roll_beside(sleeper.thread());
+        done.store(true, Ordering::Relaxed);
+        sleeper.thread().unpark();
+    });
+}
+
+fn roll_beside(sleeper: &Thread) {
     let dir = dir();
     let log = resting(Options::new().segment_size(SMALL), &dir);
     let window = |lsn: Lsn| lsn.get() / SMALL;
     let (mut rolled, mut before, mut floors) = (Times::new(), Times::new(), Times::new());
-    let mut plain = Plain::new();
+    let (mut woken, mut plain) = (Times::new(), Plain::new());
     for _ in 0..rolls() {
         let first = log.append(&FILLER).unwrap();
         for _ in 1..FILLERS {
@@ -187,6 +214,7 @@ fn rolling() {
         until(|| log.stats().segments_sealed == window(first) - window(log.head()));
         log.checkpoint(log.durable().min(first)).unwrap();
         until(|| log.stats().segments_ready > 0);
+        woken.record(wakes(sleeper));
         let mut pace = Pace(Instant::now());
         loop {
             pace.next();
@@ -202,6 +230,7 @@ fn rolling() {
     println!("rolling through segments of 1 MiB, the next one ready");
     rolled.print("append that rolls");
     before.print("append before it");
+    woken.print("floor: waking a thread that sleeps, which a roll does");
     floors.print("floor: memcpy + CRC into plain memory");
 }
 
