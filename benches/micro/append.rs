@@ -2,10 +2,11 @@
 //! a segment, which is kept in single pages, never in need of the next segment, and no one commits.
 //!
 //! Floors, each into as much fresh memory as the log's append goes through: a copy and a checksum by the crate `crc32c`,
-//! and a copy with the log's own checksum, which for short records is the faster one. Threads of the floor share
-//! nothing, those of the log one tail.
+//! and a copy with the log's own checksum, which for short records is the faster one, without and with a lock around it.
+//! Without, threads share nothing, those of the log one tail.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
@@ -54,6 +55,17 @@ fn memcpy_checksum(to: &mut [u8], payload: &[u8]) {
     memcpy_with(to, payload, checksum::framed(7, 9, payload));
 }
 
+/// The same under a lock, with the end told to readers: what no append of many threads can do without.
+#[inline]
+fn memcpy_checksum_locked(to: &mut [u8], payload: &[u8]) {
+    static TAIL: parking_lot::Mutex<u64> = parking_lot::Mutex::new(0);
+    static END: AtomicU64 = AtomicU64::new(0);
+    let mut tail = TAIL.lock();
+    memcpy_checksum(to, payload);
+    *tail += to.len() as u64;
+    END.store(*tail, Ordering::Release);
+}
+
 /// One size, with so many calls a sample that threads meet: each begins when it is first scheduled.
 macro_rules! of_size {
     ($name:ident, $len:expr, $sample:expr) => {
@@ -74,6 +86,11 @@ macro_rules! of_size {
             #[divan::bench]
             fn floor_memcpy_checksum(bencher: Bencher) {
                 floor(bencher, $len, $sample, memcpy_checksum);
+            }
+
+            #[divan::bench]
+            fn floor_memcpy_checksum_locked(bencher: Bencher) {
+                floor(bencher, $len, $sample, memcpy_checksum_locked);
             }
         }
     };
