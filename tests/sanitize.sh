@@ -13,8 +13,8 @@ skipped() { echo "skipped   $1: $2"; }
 
 # report NAME STATUS COUNT
 report() {
-    if [ "$2" = 0 ] && [ "$3" = 0 ] && grep -q '^test result: ok. 2 passed' "$log"; then
-        echo "clean     $1: 2 tests, 0 reports"
+    if [ "$2" = 0 ] && [ "$3" = 0 ] && grep -q '^test result: ok. [1-9]' "$log"; then
+        echo "clean     $1: $(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$log") tests, 0 reports"
     else
         echo "FOUND     $1: $3 reports, exit $2"
         tail -n 200 "$log"
