@@ -15,7 +15,7 @@ pub trait Peer: Send + Sync {
     /// Appends records as one group: all durable when it returns.
     fn durable_batch(&self, records: &[&[u8]]) -> Outcome<()>;
 
-    /// Appends one record and does not wait for the disk. `sync` comes before a durable call.
+    /// Appends one record and does not wait for the disk. Before the next durable call comes a `sync`.
     fn buffered(&self, record: &[u8]) -> Outcome<()>;
 
     /// Makes durable all that `buffered` took.

@@ -3,7 +3,8 @@
 //! stays open until `sync`, and goes to the file as it grows. Preallocation is what its documents call critical.
 //!
 //! It syncs: `commit` returns after `fdatasync` (log_file.rs:97), and `fsync` of the folder when the file is new.
-//! A checkpoint drops records, so there are none but where all is given back. It hands records out while it opens, never later: `open` keeps them.
+//! A checkpoint drops records, so there are none but where all is given back. It hands records out while it opens, never
+//! later: `open` keeps them.
 
 use std::io::{self, Read};
 use std::path::Path;
