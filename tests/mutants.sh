@@ -186,7 +186,7 @@ mutant lone-committer-waits src/log/gather.rs 's/self.left \+ self.woken.regular
 interleaved gathering-without-end src/log/gather.rs 's/ && since\(\) < until/ \&\& !since().is_zero()/' p1_leaders
 mutant unwritten-block-durable src/segment/file.rs 's/if !self.proven.covers\(&dirty\)/if false/' $sim unwritten
 mutant map-not-asked src/segment/blocks.rs 's/if blocks.written < range.end && blocks.written < blocks.allocated/if false/' $sim unwritten
-mutant journal-not-asked src/segment/blocks.rs 's/file.probe_journal\(\).map_err/std::io::Result::Ok(()).map_err/' $sim unwritten
+mutant journal-not-asked src/segment/blocks.rs 's/file.confirm_journal\(\).map_err/std::io::Result::Ok(()).map_err/' $sim unwritten
 mutant filled-and-not-synced src/segment/file.rs 's/direct.sync\(\).map_err/std::io::Result::Ok(()).map_err/' $sim unwritten
 mutant fresh-block-stored-into src/segment/grain.rs 's/if end <= self.fresh \|\| self.is_fine\(at, end\)/if end > 0 || self.is_fine(at, end)/' --lib grain
 interleaved filled-under-an-appender src/segment/grain.rs 's/self.filling.is_some_and\(\|from\| end.min\(self.size\) > from\)/end > self.size \&\& self.filling.is_some()/' p1_what_is_filled

@@ -2,9 +2,9 @@
 //! happens to its path meanwhile.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -14,8 +14,28 @@ use super::{Access, Directory, File};
 
 #[derive(Debug)]
 pub(crate) struct Disk {
-    directory: OwnedFd,
+    directory: Arc<Opened>,
     path: PathBuf,
+}
+
+/// The directory as its files know it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    fd: OwnedFd,
+    commits_fast: OnceLock<bool>,
+}
+
+impl AsFd for Opened {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Opened {
+    /// Whether a sync of a file may write a short form of the journal (`safety::commits_fast`). Asked behind a sync.
+    pub(super) fn commits_fast(&self) -> bool {
+        *self.commits_fast.get_or_init(|| super::safety::commits_fast(&self.fd))
+    }
 }
 
 /// Creates the directory, mode 0700. Ok if it is there already.
@@ -30,6 +50,7 @@ impl Disk {
     pub(crate) fn open(path: &Path) -> io::Result<Disk> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = fs::open(path, flags, Mode::empty())?;
+        let directory = Arc::new(Opened { fd: directory, commits_fast: OnceLock::new() });
         Ok(Disk { directory, path: path.to_owned() })
     }
 }
@@ -38,7 +59,7 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // Explicitly, also where an open failed: a child that is just being forked holds a copy of the descriptor,
         // and with it the lock. Without a lock it changes nothing.
-        fs::flock(&self.directory, FlockOperation::Unlock).unwrap_or_default();
+        fs::flock(&*self.directory, FlockOperation::Unlock).unwrap_or_default();
     }
 }
 
@@ -49,7 +70,7 @@ impl Directory for Disk {
 
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::Dir::read_from(&self.directory)? {
+        for entry in fs::Dir::read_from(&*self.directory)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name != "." && name != ".." {
                 names.push(name);
@@ -67,7 +88,7 @@ impl Directory for Disk {
                 Access::Read | Access::Direct => OFlags::RDONLY,
                 Access::ReadWrite | Access::DirectWrite => OFlags::RDWR,
             };
-        let open = |flags| fs::openat(&self.directory, name, flags, Mode::empty());
+        let open = |flags| fs::openat(&*self.directory, name, flags, Mode::empty());
         let not_regular = || io::Error::new(io::ErrorKind::InvalidData, "it is no regular file");
         let opened = match access {
             // EINVAL: the file system has no direct access.
@@ -87,31 +108,31 @@ impl Directory for Disk {
         if kind != fs::FileType::RegularFile {
             return Err(not_regular());
         }
-        Ok(Arc::new(DiskFile::new(fd)))
+        Ok(Arc::new(DiskFile::new(fd, Arc::clone(&self.directory))))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(Arc::new(DiskFile::new(fd)))
+        let fd = fs::openat(&*self.directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(Arc::new(DiskFile::new(fd, Arc::clone(&self.directory))))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(fs::renameat(&self.directory, from, &self.directory, to)?)
+        Ok(fs::renameat(&*self.directory, from, &*self.directory, to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(fs::unlinkat(&self.directory, name, AtFlags::empty())?)
+        Ok(fs::unlinkat(&*self.directory, name, AtFlags::empty())?)
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(fs::fsync(&self.directory)?)
+        Ok(fs::fsync(&*self.directory)?)
     }
 
     fn sync_own_name(&self) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match fs::openat(&self.directory, "..", flags, Mode::empty()) {
+        match fs::openat(&*self.directory, "..", flags, Mode::empty()) {
             Ok(parent) => Ok(fs::fsync(parent)?),
             // A parent that can be passed through but not read cannot be synced either.
             Err(Errno::ACCESS | Errno::PERM) => Ok(()),
@@ -121,7 +142,7 @@ impl Directory for Disk {
 
     fn try_lock(&self) -> io::Result<bool> {
         // On the directory itself: a lock file could be removed and made anew under its holder.
-        match fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
+        match fs::flock(&*self.directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(error) => Err(error.into()),
@@ -129,15 +150,15 @@ impl Directory for Disk {
     }
 
     fn unlock(&self) -> io::Result<()> {
-        Ok(fs::flock(&self.directory, FlockOperation::Unlock)?)
+        Ok(fs::flock(&*self.directory, FlockOperation::Unlock)?)
     }
 
     fn stores_are_safe(&self) -> io::Result<bool> {
-        super::safety::stores_are_safe(&self.directory)
+        super::safety::stores_are_safe(&*self.directory)
     }
 
     fn has_journal(&self) -> io::Result<bool> {
-        super::safety::has_journal(&self.directory)
+        super::safety::has_journal(&*self.directory)
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {
@@ -157,7 +178,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let disk = Disk::open(dir.path()).unwrap();
         assert!(disk.try_lock().unwrap());
-        let childs = rustix::io::dup(&disk.directory).unwrap();
+        let childs = rustix::io::dup(&*disk.directory).unwrap();
         let other = Disk::open(dir.path()).unwrap();
         assert!(!other.try_lock().unwrap());
         drop(disk);

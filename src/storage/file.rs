@@ -3,11 +3,13 @@
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{self, Advice, FallocateFlags, OFlags};
 use rustix::io::{Errno, pread, pwrite, pwritev, retry_on_intr};
 
+use super::disk::Opened;
 use super::{Blocks, DIRECT_ALIGN, File, Region, Status, Writer, extents};
 
 /// Small enough for a near cache, and aligned as direct writes need it.
@@ -19,11 +21,12 @@ const _: () = assert!(align_of::<Zeros>() == DIRECT_ALIGN);
 #[derive(Debug)]
 pub(crate) struct DiskFile {
     fd: OwnedFd,
+    directory: Arc<Opened>,
 }
 
 impl DiskFile {
-    pub(crate) fn new(fd: OwnedFd) -> DiskFile {
-        DiskFile { fd }
+    pub(super) fn new(fd: OwnedFd, directory: Arc<Opened>) -> DiskFile {
+        DiskFile { fd, directory }
     }
 
     /// Some file systems open a file for direct access and then refuse it: whether that was so.
@@ -101,7 +104,11 @@ impl File for DiskFile {
         Ok(retry_on_intr(|| fs::fallocate(&self.fd, FallocateFlags::empty(), 0, len))?)
     }
 
-    fn probe_journal(&self) -> io::Result<()> {
+    fn confirm_journal(&self) -> io::Result<()> {
+        if self.directory.commits_fast() {
+            // Of a directory: never by a fast commit (ext4_fsync_journal).
+            return Ok(fs::fsync(&*self.directory)?);
+        }
         // To remove an attribute a transaction is begun, and then there is none to remove (ext4_xattr_set).
         match fs::fremovexattr(&self.fd, "user.duralog.none") {
             Ok(()) | Err(Errno::NODATA) => Ok(()),
