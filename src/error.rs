@@ -136,6 +136,16 @@ pub enum Error {
         /// The values allowed, in words.
         range: String,
     },
+    /// The name of a consumer is empty or longer than 255 bytes, or the log has 1024 consumers already. Nothing was changed.
+    InvalidConsumer {
+        /// The name given.
+        name: String,
+    },
+    /// The metadata are larger than 4096 bytes. Nothing was changed.
+    MetadataTooLarge {
+        /// Bytes given.
+        len: usize,
+    },
     /// The log was closed.
     Closed,
 }
@@ -285,6 +295,15 @@ impl fmt::Display for Error {
             ),
             Error::InvalidOption { option, value, range } => {
                 write!(f, "option {option}: {value} is out of range: {range}")
+            }
+            Error::InvalidConsumer { name } => {
+                write!(
+                    f,
+                    "no consumer can be named {name:?}: 1 to 255 bytes, 1024 consumers at most"
+                )
+            }
+            Error::MetadataTooLarge { len } => {
+                write!(f, "{len} bytes of metadata are more than the 4096 that a log keeps")
             }
             Error::Closed => f.write_str("the log is closed"),
         }

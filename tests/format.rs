@@ -22,8 +22,12 @@ fn small() -> Options {
 
 /// What the Python reader prints; none where there is no Python.
 fn python(dir: &Path) -> Option<(i32, String)> {
+    python_with(&[], dir)
+}
+
+fn python_with(options: &[&str], dir: &Path) -> Option<(i32, String)> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format_reader.py");
-    match Command::new("python3").arg(script).arg(dir).output() {
+    match Command::new("python3").arg(script).args(options).arg(dir).output() {
         Ok(output) => {
             assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
             Some((output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap()))
@@ -124,6 +128,50 @@ fn a_reader_from_the_document_alone_finds_the_same_records() {
     assert_eq!(log.recovery().tail, Tail::Torn { at: torn[0] });
     fill(&log, 0, 5);
     compare(path, "after recovery");
+}
+
+/// What the log says of its notes, as the reader prints them.
+fn notes(log: &Log) -> String {
+    let mut lines = format!("metadata\t{}\n", hex(&log.metadata()));
+    if let Some(lsn) = log.archived() {
+        writeln!(lines, "archived\t{lsn}").unwrap();
+    }
+    for consumer in log.consumers() {
+        let name = hex(consumer.name.as_bytes());
+        writeln!(lines, "consumer\t{}\t{name}", consumer.position).unwrap();
+    }
+    lines
+}
+
+#[test]
+fn the_reader_finds_the_same_notes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = small().open(dir.path()).unwrap();
+    for turn in 0..12u8 {
+        fill(&log, u32::from(turn), 80);
+        log.set_metadata(&vec![turn; usize::from(turn) * 9]).unwrap();
+        let consumer = log.consumer(["mailer", "größe", "a"][usize::from(turn) % 3]).unwrap();
+        consumer.seek(log.commit().unwrap()).unwrap();
+        match turn {
+            3 => log.archived_up_to(log.head()).unwrap(),
+            5 => drop(log.checkpoint_to_slowest().unwrap()),
+            7 => drop(consumer.remove().unwrap()),
+            9 => log.stop_archiving().unwrap(),
+            _ => {}
+        }
+        let said = notes(&log);
+        if turn % 4 == 1 {
+            log.close().unwrap();
+        }
+        let Some((status, found)) = python_with(&["--notes"], dir.path()) else { return };
+        assert_eq!(status, 0, "{found}");
+        let lines = found.split_inclusive('\n').filter(|line| !line.starts_with("end"));
+        let found: String = lines.filter(|line| line.as_bytes()[0].is_ascii_alphabetic()).collect();
+        assert_eq!(found, said, "turn {turn}");
+        drop(log);
+        log = small().open(dir.path()).unwrap();
+        assert_eq!(notes(&log), said, "turn {turn}, opened anew");
+    }
 }
 
 /// Whether the log has a watermark on this file system; if not, that the test is skipped.

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Reads a duralog directory; written from FORMAT.md alone ("§" below is a section of it).
 
-usage: format_reader.py DIR | --self-test
+usage: format_reader.py [--notes] DIR | --self-test
 
 Prints `LSN<TAB>LENGTH<TAB>HEX` for each record, then one last line:
 `end<TAB>LSN<TAB>clean|unclean|torn` (exit status 0) or
 `damage<TAB>FILE<TAB>OFFSET<TAB>LSN<TAB>reason` (1; LSN 0 if it is about no position).
+With --notes, before an `end`: `metadata<TAB>HEX`, `archived<TAB>LSN` if so, and `consumer<TAB>LSN<TAB>HEX` each.
 Exit status 2, with a message on stderr: usage, no log, an unsupported version, no access.
 """
 import os
@@ -16,7 +17,7 @@ import sys
 from collections import namedtuple
 
 PAGE, ROOM, TOP = 4096, 32, 2**63  # §5 header block; §5 room for an end frame and zeros; §9
-RECORD, PART, MARK, END = 1, 2, 3, 4  # §5 kinds
+RECORD, PART, MARK, END, NOTE = 1, 2, 3, 4, 5  # §5 kinds
 READY, ACTIVE, SEALED = 0, 1, 2  # §4 states
 MARK_WORD = struct.pack("<I", MARK << 28 | 16)
 SEGMENT_NAME = re.compile(r"([0-9a-f]{16})\.seg")  # §2
@@ -24,7 +25,7 @@ BUFFER = 1 << 20
 MANIFEST_MOST = 256 << 20  # a limit of this reader only
 
 Entry = namedtuple("Entry", "id base size salt state end")  # §4, a segment in the manifest
-Manifest = namedtuple("Manifest", "log_id durable next_id next_base clean_end segments")
+Manifest = namedtuple("Manifest", "log_id durable next_id next_base clean_end segments notes")
 # Where the walk of one segment stopped: `at` is the offset it got to, `x` the start of the batch
 # that was open there, else the same; `next` the id in the end frame, if that is what stopped it.
 Stop = namedtuple("Stop", "whole at x reason next", defaults=[None])
@@ -123,7 +124,7 @@ class Segment(File):  # §5
         crc, word = struct.unpack("<II", self.read(o, 8))
         kind, n = word >> 28, word & 0x0FFFFFFF
         following = (o + 8 + n + 7) & ~7
-        if not RECORD <= kind <= END:
+        if not RECORD <= kind <= NOTE:
             raise BadFrame(f"no kind of frame: {kind}")
         if kind != END and following > self.length - ROOM:
             raise BadFrame("a frame beyond the end of the segment")
@@ -139,7 +140,7 @@ class Segment(File):  # §5
             raise BadFrame("wrong CRC of a frame")
         return kind, body[4:], following
 
-    def walk(self, bound, emit):  # §6, 2 and 3; `bound` is an offset, or None if open
+    def walk(self, bound, emit, notes):  # §6, 2 and 3; `bound` is an offset, or None if open
         o, batch = PAGE, []
         while o != bound:
             x = batch[0][0] - self.base if batch else o
@@ -151,9 +152,11 @@ class Segment(File):  # §5
                 return Stop(False, o, x, "a frame crosses the end of the segment's frames")
             if kind == END:
                 return Stop(False, o, x, "an end frame", struct.unpack("<QQ", payload)[1])
-            if kind == MARK and batch:  # §5 batches
-                return Stop(False, o, x, "a mark inside a batch")
-            if kind != MARK:
+            if kind in (MARK, NOTE) and batch:  # §5 batches
+                return Stop(False, o, x, "a mark or note inside a batch")
+            if kind == NOTE:
+                notes.apply(payload)
+            if kind in (RECORD, PART):
                 batch.append((self.base + o, payload))
             if kind == RECORD:
                 for record in batch:
@@ -180,6 +183,71 @@ class Segment(File):  # §5
                 hit = piece.find(MARK_WORD, hit + 1)
             start += len(piece) - 16 & ~7  # the last place that was looked at is 24 from the end
         return None
+
+
+class Notes:  # §5, and the end of a manifest's body
+    def __init__(self):
+        self.metadata, self.archived, self.consumers = b"", None, {}
+
+    def read(self, data):
+        """Takes what a manifest says; whether it is valid."""
+        at = 0
+
+        def take(n):
+            nonlocal at
+            at += n
+            return data[at - n : at] if at <= len(data) else None
+
+        def number():
+            piece = take(8)
+            return TOP + 1 if piece is None else int.from_bytes(piece, "little")
+
+        n = number()
+        self.metadata = take(n) if n <= 4096 else None
+        tag = take(1)
+        if self.metadata is None or tag not in (b"\0", b"\1"):
+            return False
+        self.archived = number() if tag == b"\1" else None
+        count, last = number(), b""
+        if count > 1024:
+            return False
+        for _ in range(count):
+            n = number()
+            name = take(n) if 1 <= n <= 255 else None
+            if not is_name(name) or name <= last:
+                return False
+            self.consumers[name], last = number(), name
+        positions = [*self.consumers.values(), self.archived or 0]
+        return at == len(data) and max(positions) <= TOP
+
+    def apply(self, payload):
+        what, rest = payload[:1], payload[1:]
+        lsn = int.from_bytes(rest[:8], "little") if len(rest) >= 8 else TOP + 1
+        if what == b"\1" and len(rest) <= 4096:
+            self.metadata = rest
+        elif what == b"\2" and lsn <= TOP and is_name(rest[8:]):
+            if rest[8:] in self.consumers or len(self.consumers) < 1024:
+                self.consumers[rest[8:]] = lsn
+        elif what == b"\3":
+            self.consumers.pop(rest, None)
+        elif what == b"\4" and not rest:
+            self.archived = None
+        elif what == b"\4" and len(rest) == 8 and lsn <= TOP:
+            self.archived = lsn
+
+    def lines(self):
+        yield f"metadata\t{self.metadata.hex()}"
+        if self.archived is not None:
+            yield f"archived\t{self.archived}"
+        for name, position in sorted(self.consumers.items()):
+            yield f"consumer\t{position}\t{name.hex()}"
+
+
+def is_name(name):
+    try:
+        return name is not None and 1 <= len(name) <= 255 and bool(name.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def read_manifest(dir_fd):  # §4
@@ -209,8 +277,10 @@ def read_manifest(dir_fd):  # §4
     clean_end = struct.unpack_from("<Q", body, 57)[0] if tag else None
     (count,) = struct.unpack_from("<Q", body, 57 + 8 * tag)
     at = 65 + 8 * tag
-    need(n - at == 44 * count, "the body is not as long as its segments", 32 + at - 8)  # rule 3
-    segments = [Entry._make(entry) for entry in struct.iter_unpack("<4QIQ", body[at:])]
+    need(44 * count <= n - at, "the body is shorter than its segments", 32 + at - 8)  # rule 3
+    segments = [Entry._make(entry) for entry in struct.iter_unpack("<4QIQ", body[at : at + 44 * count])]
+    notes = Notes()
+    need(notes.read(body[at + 44 * count :]), "no valid notes", 32 + at + 44 * count)  # rules 3 and 8
     last_id, last_end, last_state, active = -1, 0, SEALED, None
     for i, s in enumerate(segments):
         where = 32 + at + 44 * i
@@ -232,7 +302,7 @@ def read_manifest(dir_fd):  # §4
     need(not tag or watermark(slots, log_id) <= clean_end, "not the newest: see WATERMARK")  # §6, 5
     need(watermark(slots, log_id) <= next_base, "not the newest: see WATERMARK")  # §4, the watermark
     durable = max(durable, watermark(slots, log_id))
-    return Manifest(log_id, durable, next_id, next_base, clean_end, segments)
+    return Manifest(log_id, durable, next_id, next_base, clean_end, segments, notes)
 
 
 def read_watermark(dir_fd):  # §4, the two slots
@@ -299,7 +369,9 @@ def walk_log(dir_fd, manifest, emit):  # §6 and its table
     for i, entry in enumerate(manifest.segments):
         end = {SEALED: entry.end, ACTIVE: manifest.clean_end, READY: None}[entry.state]
         file = open_segment(dir_fd, manifest.log_id, entry)
-        stop = file.walk(None if end is None else end - entry.base, emit)
+        # A sealed segment's notes are the manifest's already; read again they might undo later ones.
+        notes = Notes() if entry.state == SEALED else manifest.notes
+        stop = file.walk(None if end is None else end - entry.base, emit, notes)
         reason = stop.reason
         if stop.x != stop.at:
             reason += f" at {entry.base + stop.at}, inside the batch that begins here"
@@ -323,7 +395,7 @@ def walk_log(dir_fd, manifest, emit):  # §6 and its table
 
 
 def read_log(path, emit):
-    """Calls `emit(lsn, payload)` for each record; returns (LSN, "clean" | "unclean" | "torn")."""
+    """Calls `emit(lsn, payload)` for each record; returns (LSN, "clean" | "unclean" | "torn"), notes."""
     dir_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         manifest = read_manifest(dir_fd)
@@ -337,19 +409,24 @@ def read_log(path, emit):
         end = walk_log(dir_fd, manifest, emit)
         if broken:
             raise broken
-        return end
+        return end, manifest.notes
     finally:
         os.close(dir_fd)
 
 
 def main(args):
+    with_notes = args[:1] == ["--notes"]
+    args = args[with_notes:]
     if len(args) != 1 or (args[0].startswith("-") and args[0] != "--self-test"):
-        print("usage: format_reader.py DIR | --self-test", file=sys.stderr)
+        print("usage: format_reader.py [--notes] DIR | --self-test", file=sys.stderr)
         return 2
     if args[0] == "--self-test":
         return self_test()
     try:
-        lsn, how = read_log(args[0], lambda lsn, data: print(lsn, len(data), data.hex(), sep="\t"))
+        end, notes = read_log(args[0], lambda lsn, data: print(lsn, len(data), data.hex(), sep="\t"))
+        lsn, how = end
+        for line in notes.lines() if with_notes else ():
+            print(line)
         print("end", lsn, how, sep="\t", flush=True)
         return 0
     except Damage as damage:
@@ -373,12 +450,13 @@ def self_test():
             file.seek(at or 0)
             file.write(data)
 
-    def manifest(*states, durable=0, clean=None, ends={}, **version):
+    def manifest(*states, durable=0, clean=None, ends={}, notes=le("QBQ", 0, 0, 0), **version):
         body = log_id + le("QQQQQ", 1, 0, durable, 9, 9 * size)
         body += le("B", 0) if clean is None else le("BQ", 1, clean)
         body += le("Q", len(states))
         for i, state in enumerate(states, 1):
             body += le("QQQQIQ", i, i * size, size, i * 77, state, ends.get(i, 0))
+        body += notes
         put("MANIFEST", sealed(prefix(b"M", **version) + le("Q", len(body)) + body))
 
     def segment(i, *frames):
@@ -388,7 +466,7 @@ def self_test():
         for kind, payload in frames:
             lsn = i * size + len(data)
             at.append(lsn)
-            payload = payload if kind < MARK else le("QQ", lsn, payload)
+            payload = le("QQ", lsn, payload) if kind in (MARK, END) else payload
             rest = le("I", kind << 28 | len(payload)) + payload
             frame = le("I", crc32c(rest, seed ^ lsn // 8)) + rest
             data += frame + bytes(-len(frame) % 8)
@@ -461,6 +539,23 @@ def self_test():
         assert run() == (2, [])
         os.remove(os.path.join(path, "MANIFEST"))
         expect(1, ("damage", "MANIFEST"), [])
+        # Notes: the manifest's, and those of what is not sealed, the last one counting.
+        mailer = lambda at: b"\2" + le("Q", at) + b"mailer"
+        said = le("Q3sBQQ", 3, b"old", 1, 7, 1) + le("Q", 6) + b"mailer" + le("Q", 9)
+        c = segment(1, (5, mailer(5)), (1, b"r"), (5, b"\1new"), (4, 2))
+        segment(2, (5, mailer(50)), (5, b"\4"), (5, b"\6?"))
+        for states, ends, want in (
+            ((ACTIVE, READY), {}, ["metadata\t" + b"new".hex(), "consumer\t50\t" + b"mailer".hex()]),
+            ((SEALED, ACTIVE), {1: c[3]}, ["metadata\t" + b"old".hex(), "consumer\t50\t" + b"mailer".hex()]),
+        ):
+            manifest(*states, ends=ends, notes=said)
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                assert main(["--notes", path]) == 0
+            assert out.getvalue().splitlines()[1:-1] == want, out.getvalue()
+        for bad in said[:-1], said + b"!", le("QBQ", 0, 2, 0), le("QBQ", 5000, 0, 0), le("QBQ", 0, 0, 1025):
+            manifest(ACTIVE, READY, notes=bad)
+            expect(1, ("damage", "MANIFEST"), [])
         # Any bytes: no traceback, and one last line.
         chance = random.Random(1)
         for turn in range(400):

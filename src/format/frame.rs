@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Mark,
     /// The segment ends here.
     End,
+    /// A fact that the log keeps beside the records (`notes`).
+    Note,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Kind::Part => 2,
             Kind::Mark => 3,
             Kind::End => 4,
+            Kind::Note => 5,
         }
     }
 
@@ -46,6 +49,7 @@ impl Kind {
             2 => Some(Kind::Part),
             3 => Some(Kind::Mark),
             4 => Some(Kind::End),
+            5 => Some(Kind::Note),
             _ => None,
         }
     }
@@ -125,7 +129,9 @@ pub(crate) fn head(first: [u8; 8], place: Place) -> Option<Head> {
     let fits = match kind {
         Kind::End => len == 16 && offset <= last,
         Kind::Mark => len == 16 && offset.checked_add(frame_len(16))? <= last,
-        Kind::Record | Kind::Part => offset.checked_add(frame_len(len as usize))? <= last,
+        Kind::Record | Kind::Part | Kind::Note => {
+            offset.checked_add(frame_len(len as usize))? <= last
+        }
     };
     fits.then_some(Head { crc, kind, len })
 }
@@ -234,7 +240,7 @@ mod tests {
     #[test]
     fn zeros_and_unknown_kinds_are_no_frame() {
         assert_eq!(head([0; 8], PLACE), None);
-        for kind in (0..16u32).filter(|k| !(1..=4).contains(k)) {
+        for kind in (0..16u32).filter(|k| !(1..=5).contains(k)) {
             let mut first = [0; 8];
             first[4..].copy_from_slice(&(kind << 28 | 16).to_le_bytes());
             assert_eq!(head(first, PLACE), None, "kind {kind}");

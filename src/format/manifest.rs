@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::header::{self, Identity, MANIFEST_MAGIC, PREFIX_LEN, Refusal};
+use super::notes::Notes;
 use super::{
     ALIGN, DATA_START, END_ROOM, MAX_LSN, MAX_SEGMENT_SIZE, is_segment_size, u32_at, u64_at,
 };
@@ -22,6 +23,8 @@ pub(crate) struct Manifest {
     pub(crate) next_base: u64,
     pub(crate) clean_end: Option<u64>,
     pub(crate) segments: Vec<Entry>,
+    /// What all notes below `durable` come to.
+    pub(crate) notes: Notes,
 }
 
 /// One segment of the log.
@@ -95,13 +98,13 @@ impl Manifest {
         let (manifest, read): (Manifest, usize) = bincode::serde::decode_from_slice(body, config())
             .map_err(|_| damaged("its body is malformed"))?;
         if read != body.len() {
-            return Err(damaged("something follows its last segment"));
+            return Err(damaged("something follows its notes"));
         }
         manifest.check().map_err(damaged)?;
         Ok(manifest)
     }
 
-    /// Conditions 4 to 7 of a valid manifest: what a checksum cannot say.
+    /// Conditions 4 to 8 of a valid manifest: what a checksum cannot say.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let (mut free_from, mut next_id, mut last) = (0, 0, State::Sealed);
         for entry in &self.segments {
@@ -147,7 +150,7 @@ impl Manifest {
                 Err("its clean end is not in the active segment")
             }
             Some(end) if end < self.durable => Err("its clean end is below what was durable"),
-            _ => Ok(()),
+            _ => self.notes.check(),
         }
     }
 
@@ -158,10 +161,19 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
+    use super::super::notes::Note;
     use super::*;
 
     fn entry(id: u64, state: State, end: u64) -> Entry {
         Entry { id, base: id * 65536, size: 65536, salt: id, state, end }
+    }
+
+    fn notes() -> Notes {
+        let mut notes = Notes::default();
+        notes.apply(&Note::Metadata(vec![1, 2, 3]));
+        notes.apply(&Note::Archived(Some(4096)));
+        notes.apply(&Note::Consumer { name: "mailer".into(), position: 5000 });
+        notes
     }
 
     fn manifest() -> Manifest {
@@ -178,13 +190,15 @@ mod tests {
                 entry(2, State::Active, 0),
                 entry(3, State::Ready, 0),
             ],
+            notes: notes(),
         }
     }
 
     #[test]
     fn a_manifest_comes_back_and_is_as_long_as_the_format_says() {
         let bytes = manifest().encode().unwrap();
-        assert_eq!(bytes.len(), 36 + 16 + 5 * 8 + 9 + 8 + 3 * 44);
+        let notes = 8 + 3 + 9 + 8 + (8 + 6 + 8);
+        assert_eq!(bytes.len(), 36 + 16 + 5 * 8 + 9 + 8 + 3 * 44 + notes);
         assert_eq!(Manifest::decode(&bytes), Ok(manifest()));
     }
 
@@ -206,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_a_checksum_cannot_say_is_checked() {
-        let broken: [fn(&mut Manifest); 19] = [
+        let broken: [fn(&mut Manifest); 20] = [
             |m| m.segments[0].base = 1,
             |m| m.segments[1].base = 65536,
             |m| m.segments[1].id = 1,
@@ -226,6 +240,7 @@ mod tests {
             |m| m.next_base += 8,
             |m| m.next_id = u64::MAX,
             |m| m.generation = u64::MAX,
+            |m| m.notes.archived = Some(u64::MAX),
         ];
         for (i, breaking) in broken.iter().enumerate() {
             let mut bad = manifest();

@@ -86,6 +86,7 @@ pub(super) fn holds(manifest: &Manifest, lsn: u64) -> bool {
 mod tests {
     use super::*;
     use crate::format::manifest::State;
+    use crate::format::notes::Notes;
 
     fn entry(id: u64, state: State, end: u64) -> Entry {
         Entry { id, base: id * 65536, size: 65536, salt: id, state, end }
@@ -101,6 +102,7 @@ mod tests {
             next_id: 4,
             next_base: 4 * 65536,
             clean_end: None,
+            notes: Notes::default(),
             segments: vec![
                 entry(1, State::Sealed, 65536 + 8000),
                 entry(2, State::Active, 0),

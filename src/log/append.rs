@@ -64,7 +64,7 @@ impl Engine {
 
     /// The tail, with room for frames of `need` bytes, and a mark before them if one is due.
     #[inline(always)]
-    fn tail_with_room(&self, need: u64) -> Result<MutexGuard<'_, Tail>> {
+    pub(crate) fn tail_with_room(&self, need: u64) -> Result<MutexGuard<'_, Tail>> {
         let mut tail = self.tail.lock();
         loop {
             self.health.check()?;
@@ -114,7 +114,7 @@ impl Engine {
 
     /// Makes what was put readable, and lets a background sync know.
     #[inline(always)]
-    fn publish(&self, tail: &mut Tail, records: usize, bytes: usize) -> Result<()> {
+    pub(crate) fn publish(&self, tail: &mut Tail, records: usize, bytes: usize) -> Result<()> {
         if let Err(error) = tail.writer.publish() {
             return Err(self.spoil(tail, error));
         }

@@ -1,6 +1,7 @@
 //! The segments that records can be read from, and who holds them.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::files::Files;
 use crate::Lsn;
@@ -9,7 +10,7 @@ use crate::format::DATA_START;
 use crate::format::header::Identity;
 use crate::segment::Segment;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{Instant, Mutex, RwLock};
 
 /// The end of a segment that is still appended to.
 const GROWING: u64 = u64::MAX;
@@ -20,6 +21,8 @@ pub(crate) struct Slot {
     identity: Identity,
     end: AtomicU64,
     open: Mutex<Open>,
+    /// When it left the log.
+    retired: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -34,13 +37,17 @@ enum Open {
 
 impl Slot {
     pub(crate) fn active(segment: &Arc<Segment>) -> Arc<Slot> {
-        let open = Mutex::new(Open::Held(Arc::clone(segment)));
-        Arc::new(Slot { identity: *segment.identity(), end: AtomicU64::new(GROWING), open })
+        let open = Open::Held(Arc::clone(segment));
+        Slot::new(*segment.identity(), GROWING, open)
     }
 
     pub(crate) fn sealed(identity: Identity, end: u64) -> Arc<Slot> {
-        let open = Mutex::new(Open::Loose(Weak::new()));
-        Arc::new(Slot { identity, end: AtomicU64::new(end), open })
+        Slot::new(identity, end, Open::Loose(Weak::new()))
+    }
+
+    fn new(identity: Identity, end: u64, open: Open) -> Arc<Slot> {
+        let (end, open, retired) = (AtomicU64::new(end), Mutex::new(open), Mutex::new(None));
+        Arc::new(Slot { identity, end, open, retired })
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -106,6 +113,12 @@ impl Slot {
             Open::Loose(weak) | Open::Gone(weak) => Weak::clone(weak),
         };
         *open = Open::Gone(weak);
+        *self.retired.lock() = Some(Instant::now());
+    }
+
+    /// How long it has been out of the log.
+    pub(crate) fn retired_for(&self) -> Duration {
+        self.retired.lock().map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// Whether a reader still holds a retired segment.

@@ -18,11 +18,12 @@ use std::sync::{Arc, OnceLock};
 use super::catalog::{Catalog, Slot};
 use super::commit::Group;
 use super::files::{Files, Stock};
+use super::notes::Noted;
 use super::worker::Signal;
 use crate::error::{Error, Result};
 use crate::segment::{Flow, Segment, SegmentWriter};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Instant, Mutex};
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -64,6 +65,7 @@ pub(crate) struct Tail {
     pub(crate) wake: bool,
     pub(crate) appends: u64,
     pub(crate) bytes: u64,
+    pub(crate) notes: Box<Noted>,
 }
 
 impl Tail {
@@ -84,6 +86,8 @@ pub(crate) struct Upkeep {
     /// Opened for appending after a clean close: to be read in by pages before a store faults them in as
     /// large folios, of which every small sync would write the whole.
     pub(crate) cold: Vec<Arc<Segment>>,
+    /// When the checkpoint last moved; of an earlier instance's, when this one began.
+    pub(crate) checkpointed: Instant,
     /// How many segments the durable manifest calls sealed.
     pub(crate) sealed: usize,
 }

@@ -1,12 +1,15 @@
 //! [`Log`]: the engine behind its public face.
 
 mod append;
+mod blockers;
 mod catalog;
 mod close;
 mod commit;
+mod consumer;
 mod engine;
 mod files;
 mod gather;
+mod notes;
 #[cfg(feature = "sim")]
 mod on_sim;
 mod read;
@@ -20,6 +23,8 @@ use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use blockers::{Blocker, Holder};
+pub use consumer::{Consumer, ConsumerInfo};
 use engine::Engine;
 pub use read::{Record, Replay};
 pub use recover::{LogTail as Tail, Recovery};

@@ -14,11 +14,13 @@ use super::catalog::{Catalog, Slot};
 use super::commit::Group;
 use super::engine::{Engine, Health, Tail, Upkeep};
 use super::files::{self, Files, Made, Stock};
+use super::notes::Noted;
 use super::worker::Signal;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::manifest::{Entry, Manifest, State};
+use crate::format::notes::Notes;
 use crate::manifest;
 use crate::options::Options;
 use crate::segment::verdict::Verdict;
@@ -78,6 +80,13 @@ struct Found {
     tail: LogTail,
     records: u64,
     bytes: u64,
+    notes: Notes,
+}
+
+impl Found {
+    fn nothing(notes: Notes) -> Found {
+        Found { sealed: Vec::new(), tail: LogTail::Clean, records: 0, bytes: 0, notes }
+    }
 }
 
 /// Opens the log in a directory of the real disk.
@@ -111,7 +120,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
     check_files(&*disk, &manifest, &names)?;
     let files = Files::new(disk, options, manifest.log_id)?;
     let found = if manifest.clean_end.is_some() || is_new {
-        Found { sealed: Vec::new(), tail: LogTail::Clean, records: 0, bytes: 0 }
+        Found::nothing(manifest.notes.clone())
     } else {
         find_end(&*files.directory, &manifest)?
     };
@@ -158,6 +167,7 @@ fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Res
         next_base: 0,
         clean_end: None,
         segments: Vec::new(),
+        notes: Notes::default(),
     };
     manifest::store(directory, &manifest, true)?;
     Ok(manifest)
@@ -180,7 +190,7 @@ fn find_end(directory: &dyn Directory, manifest: &Manifest) -> Result<Found> {
         file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
         file.drop_cache().map_err(|e| Error::io("fadvise", &path, e))?;
     }
-    let mut found = Found { sealed: Vec::new(), tail: LogTail::Clean, records: 0, bytes: 0 };
+    let mut found = Found::nothing(manifest.notes.clone());
     let last_sealed = manifest.segments.iter().rev().find(|entry| !open(entry));
     let nothing = if manifest.segments.is_empty() { manifest.next_base } else { manifest.durable };
     let mut at = last_sealed.map_or(nothing, |entry| entry.end);
@@ -188,7 +198,8 @@ fn find_end(directory: &dyn Directory, manifest: &Manifest) -> Result<Found> {
     for (index, entry) in manifest.segments.iter().enumerate().filter(|(_, entry)| open(entry)) {
         let mut scan = walk::scan(directory, manifest, index, Access::Direct)?;
         let path = walk::path_of(directory, entry);
-        let stop = scan.run().map_err(|e| Error::io("pread", path, e))?;
+        let stop =
+            scan.run(|note| found.notes.apply(note)).map_err(|e| Error::io("pread", path, e))?;
         let verdict = walk::judge(directory, manifest, index, &mut scan, &stop, Access::Direct)?;
         found.records += scan.records;
         found.bytes += scan.bytes;
@@ -233,6 +244,7 @@ fn take_over(
         None => {
             manifest.segments.retain(|entry| entry.state == State::Sealed);
             manifest.segments.extend(&found.sealed);
+            manifest.notes.clone_from(&found.notes);
             let end = found.sealed.last().map_or(0, |entry| entry.end);
             manifest.durable = manifest.durable.max(end);
         }
@@ -375,6 +387,7 @@ fn engine(
         sync_at,
         appends: 0,
         bytes: 0,
+        notes: Box::new(Noted::new(manifest.notes.clone())),
     };
     let writers = [&tail.writer].into_iter().chain(&tail.ready);
     let cold = writers.filter(|w| !w.is_warm()).map(|w| Arc::clone(w.segment())).collect();
@@ -384,7 +397,13 @@ fn engine(
         filled: Condvar::default(),
         catalog: Catalog::new(slots),
         group: Group::new(watermark),
-        upkeep: Mutex::new(Upkeep { stock, retired: Vec::new(), cold, sealed }),
+        upkeep: Mutex::new(Upkeep {
+            stock,
+            retired: Vec::new(),
+            cold,
+            checkpointed: crate::sync::Instant::now(),
+            sealed,
+        }),
         health: Health::default(),
         signal: Signal::default(),
         end: AtomicU64::new(end),

@@ -20,15 +20,33 @@ impl Engine {
         let mut upkeep = self.upkeep.lock();
         // Again: a close may have come first, and after it the files are another's.
         self.health.check()?;
-        if lsn.get() <= self.checkpoint.load(Ordering::Acquire) {
+        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        if lsn.get() <= checkpoint && !self.has_free(checkpoint) {
             return Ok(Reclaimed::default());
         }
         self.roll_if_below(&mut upkeep, lsn.get())?;
+        self.free_below(&mut upkeep, Some(lsn.get()))
+    }
+
+    /// Whether the oldest segment lies below `checkpoint`, and below what has been archived.
+    pub(super) fn has_free(&self, checkpoint: u64) -> bool {
+        let archived = self.tail.lock().notes.as_of(self.durable()).archived;
+        let free = checkpoint.min(archived.unwrap_or(u64::MAX));
+        let oldest = self.catalog.snapshot().into_iter().next();
+        oldest.and_then(|slot| slot.end()).is_some_and(|end| end <= free)
+    }
+
+    /// Moves the checkpoint, or leaves it, and gives up every segment that no one needs.
+    pub(super) fn free_below(&self, upkeep: &mut Upkeep, to: Option<u64>) -> Result<Reclaimed> {
+        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        let checkpoint = to.map_or(checkpoint, |to| to.max(checkpoint));
         // First the manifest is durable, then the files go: a crash in between leaves files that
         // nothing names, never names without files (P10).
-        let change = Change { checkpoint: Some(lsn.get()), ..Change::default() };
-        let first_kept = self.write_manifest(&mut upkeep, &change)?;
-        self.checkpoint.store(lsn.get(), Ordering::Release);
+        let change = Change { checkpoint: Some(checkpoint), ..Change::default() };
+        let first_kept = self.write_manifest(upkeep, &change)?;
+        if self.checkpoint.swap(checkpoint, Ordering::AcqRel) < checkpoint {
+            upkeep.checkpointed = crate::sync::Instant::now();
+        }
         // Before the head moves there: `head <= durable`, also where all records go and the log begins in a new segment.
         self.raise_durable(first_kept + DATA_START);
         // Exactly what the manifest leaves out: an append may have ended a segment since.
@@ -38,7 +56,7 @@ impl Engine {
         self.tail.lock().unsynced.retain(|segment| !gone_bases.contains(&segment.base()));
         upkeep.retired.extend(gone);
         // The checkpoint stands, whatever becomes of the files: those that cannot go now are tried again.
-        let (segments, bytes) = self.release_retired(&mut upkeep).0;
+        let (segments, bytes) = self.release_retired(upkeep).0;
         if !upkeep.retired.is_empty() {
             self.signal.wake(); // it looks again until their readers let go
         }
@@ -154,6 +172,7 @@ impl Engine {
             slot.set_end(cut);
         }
         self.catalog.push(super::catalog::Slot::active(next.segment()));
+        tail.notes.settle(u64::MAX);
         tail.writer = next;
         tail.unsynced.clear();
         tail.spoiled = false;

@@ -60,6 +60,10 @@ impl Engine {
         if self.seals_due(&upkeep) {
             self.write_manifest(&mut upkeep, &Change::default())?;
         }
+        // What had been held back for an archive may go once that has come further.
+        if self.has_free(self.checkpoint.load(std::sync::atomic::Ordering::Acquire)) {
+            self.free_below(&mut upkeep, None)?;
+        }
         released?;
         self.files.fill_reserve(&mut upkeep.stock).map(drop).map_err(|e| self.health.poison(e))
     }
@@ -194,6 +198,9 @@ impl Engine {
             .checkpoint
             .unwrap_or_else(|| self.checkpoint.load(std::sync::atomic::Ordering::Acquire));
         let mut segments: Vec<Entry> = Vec::new();
+        // A cut makes all of them durable: what a note says holds whichever records are cut.
+        let notes = tail.notes.as_of(change.cut.map_or(durable, |_| u64::MAX));
+        let free_below = change.checkpoint.map(|to| to.min(notes.archived.unwrap_or(u64::MAX)));
         // The first that is not sealed is called active, whoever is appended to by now: recovery
         // starts there and follows the end frames.
         let open_state = |segments: &[Entry]| match segments.last().map(|entry| entry.state) {
@@ -210,7 +217,7 @@ impl Engine {
                 (end, None) => end.filter(|end| *end <= durable),
             };
             match end {
-                Some(end) if change.checkpoint.is_some_and(|checkpoint| end <= checkpoint) => {}
+                Some(end) if free_below.is_some_and(|free| end <= free) => {}
                 Some(end) => segments.push(files::entry(identity, State::Sealed, end)),
                 None => segments.push(files::entry(identity, open_state(&segments), 0)),
             }
@@ -232,6 +239,7 @@ impl Engine {
             next_base: upkeep.stock.next_base,
             clean_end: change.clean_end,
             segments,
+            notes,
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::format::frame::{self, Head, Kind, MARK_LEN, Place};
+use crate::format::notes::Note;
 use crate::format::{ALIGN, DATA_START, END_ROOM};
 use crate::storage::{DIRECT_ALIGN, File};
 
@@ -139,11 +140,11 @@ impl Scan {
         }
         match head.kind {
             Kind::End => return stopped(Why::End { next: frame::operand(payload) }),
-            // A batch has no mark inside: the batch, not the mark, is what is not valid.
-            Kind::Mark if self.open_batch.is_some() => {
+            // A batch has no mark or note inside: the batch, not they, is what is not valid.
+            Kind::Mark | Kind::Note if self.open_batch.is_some() => {
                 return stopped(Why::Invalid { zero: false });
             }
-            Kind::Mark => {}
+            Kind::Mark | Kind::Note => {}
             Kind::Part => {
                 self.open_batch.get_or_insert(at);
                 self.in_batch = (self.in_batch.0 + 1, self.in_batch.1 + u64::from(head.len));
@@ -163,11 +164,17 @@ impl Scan {
         Ok(self.window.get(offset + frame::HEADER_LEN, head.len as usize)?.unwrap_or(&[]))
     }
 
-    /// Walks to the end.
-    pub(crate) fn run(&mut self) -> io::Result<Stop> {
+    /// Walks to the end; what the notes on the way say goes to `note`.
+    pub(crate) fn run(&mut self, mut note: impl FnMut(&Note)) -> io::Result<Stop> {
         loop {
-            if let Step::Stopped(stop) = self.step()? {
-                return Ok(stop);
+            match self.step()? {
+                Step::Stopped(stop) => return Ok(stop),
+                Step::Frame { offset, head } if head.kind == Kind::Note => {
+                    if let Some(said) = Note::decode(self.payload(offset, head)?) {
+                        note(&said);
+                    }
+                }
+                Step::Frame { .. } => {}
             }
         }
     }

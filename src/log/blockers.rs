@@ -1,0 +1,101 @@
+//! Who holds the oldest segment.
+
+use std::time::Duration;
+
+use super::catalog::Slot;
+use super::engine::Engine;
+use crate::Lsn;
+use crate::log::Log;
+use crate::sync::atomic::Ordering;
+
+/// What keeps segments from being given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Holder {
+    /// No checkpoint has said that they are not needed.
+    Checkpoint,
+    /// The consumer of this name has not come so far. It holds back [`Log::checkpoint_to_slowest`] and retention, no
+    /// plain checkpoint.
+    Consumer(String),
+    /// They have not been archived ([`Log::archived_up_to`]).
+    Archive,
+    /// Out of the log already, but a [`Record`](crate::Record) or a [`Replay`](crate::Replay) holds them.
+    Reader,
+}
+
+/// One who holds the oldest segment, from [`Log::blockers`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Blocker {
+    /// Who.
+    pub holder: Holder,
+    /// Where it stands: nothing below is held by it. Of a reader, the start of the oldest segment that it holds.
+    pub position: Lsn,
+    /// For how long it has stood there, as far as this instance has seen.
+    pub since: Duration,
+    /// Bytes of the sealed segments' files that it holds, also if others hold them too.
+    pub bytes: u64,
+}
+
+impl Log {
+    /// Who holds the oldest segment, each with all that it holds; empty if only the active segment is left, which stays.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append_durable(b"one")?;
+    /// log.roll()?;
+    /// log.consumer("mailer")?;
+    /// for blocker in log.blockers() {
+    ///     println!("{:?} at {}: {} bytes", blocker.holder, blocker.position, blocker.bytes);
+    /// }
+    /// # assert_eq!(log.blockers().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn blockers(&self) -> Vec<Blocker> {
+        self.engine.blockers()
+    }
+}
+
+impl Engine {
+    fn blockers(&self) -> Vec<Blocker> {
+        let mut blockers = Vec::new();
+        let upkeep = self.upkeep.lock();
+        let held: Vec<_> = upkeep.retired.iter().filter(|slot| slot.is_pinned()).collect();
+        if let Some(oldest) = held.first() {
+            blockers.push(Blocker {
+                holder: Holder::Reader,
+                position: Lsn::new(oldest.start()),
+                since: oldest.retired_for(),
+                bytes: held.iter().map(|slot| slot.identity().size).sum(),
+            });
+        }
+        let slots = self.catalog.snapshot();
+        let ended = || slots.iter().filter_map(|slot| slot.end().map(|end| (slot, end)));
+        let Some(oldest_end) = ended().map(|(_, end)| end).next() else { return blockers };
+        let bytes = |position: u64| {
+            let held = ended().filter(|(_, end)| *end > position);
+            held.map(|(slot, _): (&std::sync::Arc<Slot>, u64)| slot.identity().size).sum()
+        };
+        let mut add = |holder, position: u64, since| {
+            if position < oldest_end {
+                let (bytes, position) = (bytes(position), Lsn::new(position));
+                blockers.push(Blocker { holder, position, since, bytes });
+            }
+        };
+        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        add(Holder::Checkpoint, checkpoint, upkeep.checkpointed.elapsed());
+        drop(upkeep);
+        let tail = self.tail.lock();
+        let notes = tail.notes.current();
+        for (name, position) in notes.consumers() {
+            let since = tail.notes.since(name).elapsed();
+            add(Holder::Consumer(name.clone()), *position, since);
+        }
+        if let Some(archived) = notes.archived {
+            add(Holder::Archive, archived, tail.notes.archived_since().elapsed());
+        }
+        blockers
+    }
+}

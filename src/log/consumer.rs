@@ -1,0 +1,247 @@
+//! Consumers: named positions that the log keeps, so that who processes it knows where to go on after a crash,
+//! and the log knows what is still needed.
+
+use std::sync::Arc;
+
+use super::engine::Engine;
+use crate::Lsn;
+use crate::error::{Error, Result};
+use crate::format::notes::{MAX_CONSUMERS, Note, is_name};
+use crate::log::{Log, Reclaimed};
+
+/// A named, durable position in the log, from [`Log::consumer`]: everything below it is done. `Send`, `Sync` and cheap
+/// to clone; it does not keep the log open.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let log = duralog::Log::open(dir.path())?;
+/// log.append_batch(&["one", "two"])?;
+/// log.commit()?;
+/// let mailer = log.consumer("mailer")?;
+/// for record in log.replay_from(mailer.position()?)? {
+///     let record = record?;
+///     // .. send it ..
+///     mailer.ack(record.lsn())?; // durable with the next commit
+/// }
+/// log.commit()?;
+/// assert_eq!(log.replay_from(mailer.position()?)?.count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    engine: Arc<Engine>,
+    name: Arc<str>,
+}
+
+/// A consumer as [`Log::consumers`] shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerInfo {
+    /// Its name.
+    pub name: String,
+    /// Everything below is done.
+    pub position: Lsn,
+    /// Bytes of the log between its position and the end, frames and gaps included.
+    pub lag: u64,
+}
+
+impl Consumer {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Everything below is done, as far as was acknowledged, durable or not. It can be below the head, if a checkpoint
+    /// went past it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConsumer`] if it has been removed.
+    pub fn position(&self) -> Result<Lsn> {
+        let position = self.engine.tail.lock().notes.current().position(&self.name);
+        position.map(Lsn::new).ok_or_else(|| self.unknown())
+    }
+
+    /// The record at `lsn` is done, and with it all before it. Not durable yet: it is when the LSN that is returned is,
+    /// which [`Log::commit_to`] waits for; if the process or the power fails before, the consumer sees some
+    /// records again, and misses none. Below its position nothing changes.
+    ///
+    /// A note of 24 bytes and the name goes into the log, so acknowledge once for many records where it can be.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotDurable`] if the record is not durable yet: a crash could take it away, and its position would name
+    /// nothing. [`Error::OutOfRange`] beyond the end, [`Error::NotARecord`], [`Error::Gone`] if the record was cut
+    /// away, [`Error::InvalidConsumer`] if the consumer has been removed, and those of [`Log::append`].
+    pub fn ack(&self, lsn: Lsn) -> Result<Lsn> {
+        let position = self.behind(lsn)?;
+        self.note(|now| now.max(position))
+    }
+
+    /// Moves the position to `position`, forward or back: to do again what was done, or to pass over what is not wanted.
+    /// Not durable before the LSN that is returned is. No lower than the head; a checkpoint is no hindrance.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotDurable`] beyond what is durable, [`Error::OutOfRange`] below the head,
+    /// [`Error::InvalidConsumer`] if it has been removed, and those of [`Log::append`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append_durable(b"an old story")?;
+    /// let mailer = log.consumer("mailer")?;
+    /// mailer.seek(log.durable())?;
+    /// assert_eq!(mailer.position()?, log.durable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn seek(&self, position: Lsn) -> Result<Lsn> {
+        let (head, end) = (self.engine.catalog.head(), self.engine.end());
+        self.check_durable(position.get(), position)?;
+        if position.get() < head {
+            let (head, end) = (Lsn::new(head), Lsn::new(end));
+            return Err(Error::OutOfRange { lsn: position, head, end });
+        }
+        self.note(|_| position.get())
+    }
+
+    /// Forgets the consumer: it holds nothing back any more. Not durable before the LSN that is returned is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConsumer`] if it has been removed, and those of [`Log::append`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.consumer("mailer")?.remove()?;
+    /// assert!(log.consumers().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove(&self) -> Result<Lsn> {
+        let lsn = self.engine.note(1 + self.name.len(), |now| {
+            now.position(&self.name).ok_or_else(|| self.unknown())?;
+            Ok(Some(Note::Removed { name: self.name.to_string() }))
+        })?;
+        lsn.ok_or(Error::Closed)
+    }
+
+    fn note(&self, to: impl FnOnce(u64) -> u64) -> Result<Lsn> {
+        let lsn = self.engine.note(9 + self.name.len(), |now| {
+            let position = to(now.position(&self.name).ok_or_else(|| self.unknown())?);
+            Ok(Some(Note::Consumer { name: self.name.to_string(), position }))
+        })?;
+        lsn.ok_or(Error::Closed)
+    }
+
+    /// Where the record at `lsn` ends.
+    fn behind(&self, lsn: Lsn) -> Result<u64> {
+        self.check_durable(lsn.get().saturating_add(1), lsn)?;
+        if lsn.get() < self.engine.catalog.head() {
+            // A checkpoint has passed it: it was done before it was said.
+            return Ok(lsn.get());
+        }
+        let (_, _, head) = self.engine.locate(lsn)?;
+        Ok(lsn.get() + head.frame_len())
+    }
+
+    fn check_durable(&self, need: u64, lsn: Lsn) -> Result<()> {
+        let durable = self.engine.durable();
+        if need > durable {
+            return Err(Error::NotDurable { lsn, durable: Lsn::new(durable) });
+        }
+        Ok(())
+    }
+
+    fn unknown(&self) -> Error {
+        Error::InvalidConsumer { name: self.name.to_string() }
+    }
+}
+
+impl Log {
+    /// The consumer of this name; if there is none it is made, at the [`head`](Log::head), durable with the
+    /// next commit. Names have 1 to 255 bytes; a log has at most 1024 consumers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConsumer`], and those of [`append`](Log::append). There is no such consumer then.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// let mailer = log.consumer("mailer")?;
+    /// assert_eq!(mailer.position()?, log.head());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn consumer(&self, name: &str) -> Result<Consumer> {
+        let consumer = Consumer { engine: Arc::clone(&self.engine), name: name.into() };
+        self.engine.health.check()?;
+        if self.engine.tail.lock().notes.current().position(name).is_some() {
+            return Ok(consumer);
+        }
+        let invalid = || Error::InvalidConsumer { name: name.to_owned() };
+        if !is_name(name) {
+            return Err(invalid());
+        }
+        self.engine.note(9 + name.len(), |now| {
+            if now.position(name).is_some() {
+                return Ok(None); // another thread's
+            }
+            if now.consumers().len() >= MAX_CONSUMERS {
+                return Err(invalid());
+            }
+            let position = self.engine.catalog.head();
+            Ok(Some(Note::Consumer { name: name.to_owned(), position }))
+        })?;
+        Ok(consumer)
+    }
+
+    /// All consumers, by name.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.consumer("mailer")?;
+    /// assert_eq!(log.consumers()[0].name, "mailer");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn consumers(&self) -> Vec<ConsumerInfo> {
+        let tail = self.engine.tail.lock();
+        let end = tail.writer.lsn();
+        let info = |(name, position): &(String, u64)| ConsumerInfo {
+            name: name.clone(),
+            position: Lsn::new(*position),
+            lag: end.saturating_sub(*position),
+        };
+        tail.notes.current().consumers().iter().map(info).collect()
+    }
+
+    /// A [`checkpoint`](Log::checkpoint) up to where all consumers have come, durably: what none of them needs is given
+    /// back. Without consumers it does nothing.
+    ///
+    /// A plain checkpoint asks no consumer: one that it passes finds its position below the head.
+    ///
+    /// # Errors
+    ///
+    /// As [`checkpoint`](Log::checkpoint).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// let lsn = log.append_durable(b"one")?;
+    /// let mailer = log.consumer("mailer")?;
+    /// mailer.ack(lsn)?;
+    /// log.commit()?;
+    /// log.checkpoint_to_slowest()?;
+    /// assert_eq!(log.checkpoint_lsn(), mailer.position()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checkpoint_to_slowest(&self) -> Result<Reclaimed> {
+        match self.engine.slowest() {
+            Some(position) => self.engine.checkpoint(Lsn::new(position)),
+            None => self.engine.health.check().map(|()| Reclaimed::default()),
+        }
+    }
+}
