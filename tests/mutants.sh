@@ -118,7 +118,7 @@ mutant group-found-though-it-failed src/segment/writer.rs 's/if at \/ DATA_START
 mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\(\) \|\| change.clean_end.is_some\(\)/true/' $sim does_not_take
 mutant unreadable-taken-for-the-end src/segment/scan.rs 's/self.file.read_at\(to, self.start\).map_err\(\|e\|/self.file.read_at(to, self.start).or_else(|_| Ok(0)).map_err(|e: io::Error|/' --test real_fs unreadable
 mutant stores-on-xfs src/storage/safety.rs 's/_ => Ok\(false\)/_ => Ok(true)/' --test real_fs failing
-mutant number-given-twice examples/crash_driver.rs '/fn append\(/,/^    }/ s/if self.failed.load\(Ordering::Acquire\)/if false/' --example crash_driver
+mutant number-given-twice examples/crash_driver/driver.rs '/fn append\(/,/^    }/ s/if self.failed.load\(Ordering::Acquire\)/if false/' --example crash_driver
 mutant mapped-file-recycled src/log/files.rs 's/&& !is_mapped\(status.id\)//' $sim found
 mutant mapped-file-punched src/log/recover.rs 's/if is_mapped\(status.id\)/if false/' $sim found
 mutant held-space-not-given-back src/log/upkeep.rs 's/drop\(self.release_retired\(&mut upkeep\)\);//' $sim found
@@ -186,7 +186,7 @@ mutant lone-committer-waits src/log/gather.rs 's/self.left \+ self.woken.regular
 interleaved gathering-without-end src/log/gather.rs 's/ && since\(\) < until/ \&\& !since().is_zero()/' p1_leaders
 mutant unwritten-block-durable src/segment/file.rs 's/if !self.proven.covers\(&dirty\)/if false/' $sim unwritten
 mutant map-not-asked src/segment/blocks.rs 's/if blocks.written < range.end && blocks.written < blocks.allocated/if false/' $sim unwritten
-mutant journal-not-asked src/segment/blocks.rs 's/file.confirm_journal\(\).map_err/std::io::Result::Ok(()).map_err/' $sim unwritten
+mutant journal-not-asked src/segment/blocks.rs 's/file.probe_journal\(\).map_err/std::io::Result::Ok(()).map_err/' $sim unwritten
 mutant filled-and-not-synced src/segment/file.rs 's/direct.sync\(\).map_err/std::io::Result::Ok(()).map_err/' $sim unwritten
 mutant fresh-block-stored-into src/segment/grain.rs 's/if end <= self.fresh \|\| self.is_fine\(at, end\)/if end > 0 || self.is_fine(at, end)/' --lib grain
 interleaved filled-under-an-appender src/segment/grain.rs 's/self.filling.is_some_and\(\|from\| end.min\(self.size\) > from\)/end > self.size \&\& self.filling.is_some()/' p1_what_is_filled

@@ -52,8 +52,8 @@ impl Consumer {
         &self.name
     }
 
-    /// Everything below is done, as far as was acknowledged, durable or not. It can be below the head, if a checkpoint
-    /// went past it.
+    /// Everything below is done, as far as was acknowledged, durable or not. If a checkpoint went past it, it can be
+    /// read from no more.
     ///
     /// # Errors
     ///
@@ -80,11 +80,11 @@ impl Consumer {
     }
 
     /// Moves the position to `position`, forward or back: to do again what was done, or to pass over what is not wanted.
-    /// Not durable before the LSN that is returned is. No lower than the head; a checkpoint is no hindrance.
+    /// Not durable before the LSN that is returned is. No lower than what can be read from ([`Log::replay_from`]).
     ///
     /// # Errors
     ///
-    /// [`Error::NotDurable`] beyond what is durable, [`Error::OutOfRange`] below the head,
+    /// [`Error::NotDurable`] beyond what is durable, [`Error::OutOfRange`] where nothing can be read from,
     /// [`Error::InvalidConsumer`] if it has been removed, and those of [`Log::append`].
     ///
     /// ```
@@ -97,12 +97,8 @@ impl Consumer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn seek(&self, position: Lsn) -> Result<Lsn> {
-        let (head, end) = (self.engine.catalog.head(), self.engine.end());
         self.check_durable(position.get(), position)?;
-        if position.get() < head {
-            let (head, end) = (Lsn::new(head), Lsn::new(end));
-            return Err(Error::OutOfRange { lsn: position, head, end });
-        }
+        self.engine.from(position)?;
         self.note(|_| position.get())
     }
 
@@ -221,7 +217,7 @@ impl Log {
     /// A [`checkpoint`](Log::checkpoint) up to where all consumers have come, durably: what none of them needs is given
     /// back. Without consumers it does nothing.
     ///
-    /// A plain checkpoint asks no consumer: one that it passes finds its position below the head.
+    /// A plain checkpoint asks no consumer: one that it passes cannot read from its position any more.
     ///
     /// # Errors
     ///

@@ -273,7 +273,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] below the head or beyond the end; [`Error::Corrupt`] or [`Error::Io`] if the
+    /// [`Error::OutOfRange`] below the head, unless no record has gone between them (the checkpoint and what lies above
+    /// it can always be read from), or beyond the end; [`Error::Corrupt`] or [`Error::Io`] if the
     /// first record cannot be found; [`Error::Closed`].
     ///
     /// ```

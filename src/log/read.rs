@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::frame::{Head, Kind};
 use crate::segment::{Look, Segment};
+use crate::sync::atomic::Ordering;
 
 /// A record, straight out of the mapping of its segment, which it holds: as long as it lives, the file is
 /// neither removed nor recycled.
@@ -304,16 +305,25 @@ impl Engine {
         if self.health.is_closed() {
             return Err(Error::Closed);
         }
-        let (head, end) = (self.catalog.head(), self.end());
-        let (at, to) = (from.map_or(head, Lsn::get), to.map_or(end, Lsn::get));
-        for position in [at, to] {
-            if position < head || position > end {
-                let lsn = Lsn::new(position);
-                return Err(Error::OutOfRange { lsn, head: Lsn::new(head), end: Lsn::new(end) });
-            }
-        }
+        let (at, to) = (
+            from.map_or_else(|| Ok(self.catalog.head()), |from| self.from(from))?,
+            to.map_or_else(|| Ok(self.end()), |to| self.from(to))?,
+        );
         let at = if from.is_some() { self.align(at)? } else { at };
         Ok(Replay { engine: self, at, to, standing: None, done: false })
+    }
+
+    /// Where reading from `lsn` on begins: there, or at the head if that lies beyond and no record has gone between them.
+    /// None has from the checkpoint on: a segment goes if its records end below.
+    pub(crate) fn from(&self, lsn: Lsn) -> Result<u64> {
+        let end = self.end();
+        // In this order: the checkpoint moves before the segments go.
+        let head = self.catalog.head();
+        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        if lsn.get() < head.min(checkpoint) || lsn.get() > end.max(head) {
+            return Err(Error::OutOfRange { lsn, head: Lsn::new(head), end: Lsn::new(end) });
+        }
+        Ok(lsn.get().max(head))
     }
 
     /// The first frame at or after a position that may lie anywhere.

@@ -53,7 +53,7 @@ pub(super) fn check_written(file: &dyn File, path: &Path, range: Range<u64>) -> 
         let what = "it succeeded, but the file system did not take the blocks for written";
         return Err(Error::io("fdatasync", path, std::io::Error::other(what)));
     }
-    file.confirm_journal().map_err(|e| Error::io("fremovexattr", path, e))
+    file.probe_journal().map_err(|e| Error::io("fremovexattr", path, e))
 }
 
 /// Zeros, so many at once.

@@ -32,7 +32,7 @@ impl AsFd for Opened {
 }
 
 impl Opened {
-    /// Whether a sync of a file may write a short form of the journal (`safety::commits_fast`). Asked behind a sync.
+    /// Asked behind a sync (`safety::commits_fast`).
     pub(super) fn commits_fast(&self) -> bool {
         *self.commits_fast.get_or_init(|| super::safety::commits_fast(&self.fd))
     }

@@ -29,6 +29,11 @@ impl DiskFile {
         DiskFile { fd, directory }
     }
 
+    /// Behind a sync that succeeded, where one alone may be none (`safety::commits_fast`).
+    fn sync_once_more(&self) -> io::Result<()> {
+        if self.directory.commits_fast() { Ok(fs::fdatasync(&self.fd)?) } else { Ok(()) }
+    }
+
     /// Some file systems open a file for direct access and then refuse it: whether that was so.
     fn gives_up_direct(&self) -> io::Result<bool> {
         let flags = fs::fcntl_getfl(&self.fd)?;
@@ -104,11 +109,7 @@ impl File for DiskFile {
         Ok(retry_on_intr(|| fs::fallocate(&self.fd, FallocateFlags::empty(), 0, len))?)
     }
 
-    fn confirm_journal(&self) -> io::Result<()> {
-        if self.directory.commits_fast() {
-            // Of a directory: never by a fast commit (ext4_fsync_journal).
-            return Ok(fs::fsync(&*self.directory)?);
-        }
+    fn probe_journal(&self) -> io::Result<()> {
         // To remove an attribute a transaction is begun, and then there is none to remove (ext4_xattr_set).
         match fs::fremovexattr(&self.fd, "user.duralog.none") {
             Ok(()) | Err(Errno::NODATA) => Ok(()),
@@ -120,11 +121,13 @@ impl File for DiskFile {
 
     fn sync(&self) -> io::Result<()> {
         // Not retried, not even after EINTR: a second call may succeed for pages that the first lost.
-        Ok(fs::fdatasync(&self.fd)?)
+        fs::fdatasync(&self.fd)?;
+        self.sync_once_more()
     }
 
     fn sync_mapped(&self, region: &Region, offset: u64, len: u64) -> io::Result<()> {
-        region.sync(offset, len)
+        region.sync(offset, len)?;
+        self.sync_once_more()
     }
 
     fn populate(&self, region: &Region, offset: u64, len: u64) -> io::Result<()> {

@@ -255,13 +255,14 @@ fn changed(old: &[u8], new: Option<&[u8]>) -> std::ops::Range<usize> {
 
 fn rot(way: Way, lives: &[Life], before: Before, kind: Damage, tried: &[AtomicU64; 2]) {
     let mut run = Run::new(way, SimDisk::new(lives[0].draw));
-    let mut end = End::PowerCut;
+    let (mut end, mut opened) = (End::PowerCut, true);
     for (n, life) in lives.iter().enumerate() {
         run.disk.cut_power_at(run.disk.calls() + life.cut + 40);
         run.log = way.open(&run.disk).ok();
         if let Some(log) = run.log.take() {
             run.log = run.model.found(&log, End::PowerCut).then_some(log);
         }
+        opened = run.log.is_some();
         run.live(&life.ops);
         if n + 1 < lives.len() {
             run.disk.cut_power();
@@ -270,13 +271,14 @@ fn rot(way: Way, lives: &[Life], before: Before, kind: Damage, tried: &[AtomicU6
         }
     }
     let draw = lives[lives.len() - 1].draw;
+    // Which sectors were lost with a power cut decides whether more than the last group goes: only where one
+    // place of one frame is hit is there always evidence behind it.
+    let small = matches!(kind, Damage::Flip | Damage::Word);
+    let after_a_power_cut = if small { End::Rot } else { End::RotOfMuch };
     let (disk, owed) = match before {
         Before::PowerCut => {
             run.disk.cut_power();
-            // Which sectors were lost with it decides whether more than the last group goes: only where one
-            // place of one frame is hit is there always evidence behind it.
-            let small = matches!(kind, Damage::Flip | Damage::Word);
-            (run.disk.crash(draw), if small { End::Rot } else { End::RotOfMuch })
+            (run.disk.crash(draw), after_a_power_cut)
         }
         Before::Kill | Before::Close => {
             let close = matches!(before, Before::Close);
@@ -288,8 +290,12 @@ fn rot(way: Way, lives: &[Life], before: Before, kind: Damage, tried: &[AtomicU6
             }
             run.disk.cut_power();
             run.disk.restart();
-            // The watermark is exact: all that was acknowledged is owed, or an error.
-            (copy(&run.disk), End::PowerCut)
+            // The watermark is exact: all that was acknowledged is owed, or an error. But not if there was a power cut,
+            // and no opening since that came to its end.
+            (
+                copy(&run.disk),
+                if opened || lives.len() == 1 { End::PowerCut } else { after_a_power_cut },
+            )
         }
     };
     run.log = None;

@@ -87,6 +87,27 @@ fn scripts() -> Vec<(&'static str, Vec<Op>)> {
             "a cut across segments",
             vec![Durable(40), Roll, Durable(50), Append(9), Truncate(10), Durable(7)],
         ),
+        ("notes", vec![Durable(40), Metadata(20), Ack(0, 0), Commit, Ack(0, 255), Metadata(9)]),
+        (
+            "notes in a segment that goes",
+            vec![
+                Durable(40),
+                Metadata(20),
+                Ack(1, 0),
+                Roll,
+                Durable(30),
+                Step,
+                CheckpointToSlowest,
+            ],
+        ),
+        (
+            "an archive",
+            vec![Durable(40), Archived(0), Roll, Durable(30), Checkpoint(255), Archived(255), Step],
+        ),
+        (
+            "notes in what is cut",
+            vec![Durable(9), Append(50), Metadata(20), Truncate(0), Durable(7)],
+        ),
         ("a clean close", vec![Durable(40), Append(6), Close, Durable(50), Close]),
     ]
 }

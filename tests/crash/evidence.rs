@@ -146,13 +146,15 @@ impl Segment {
         let next = (at + 8 + len).next_multiple_of(8);
         let room = self.size.checked_sub(32)?;
         let fits = if kind == 4 { at as u64 <= room } else { next as u64 <= room };
-        if !(1..=4).contains(&kind) || !fits || bytes.len() as u64 != self.size {
+        if !(1..=5).contains(&kind) || !fits || bytes.len() as u64 != self.size {
             return None;
         }
-        let operand = if kind > 2 { u64_at(bytes, at + 16)? } else { 0 };
-        let named = len == 16 && u64_at(bytes, at + 8)? == lsn && (kind == 4 || operand <= lsn);
+        let pair = kind == 3 || kind == 4;
+        let operand = if pair { u64_at(bytes, at + 16)? } else { 0 };
+        let named =
+            !pair || (len == 16 && u64_at(bytes, at + 8)? == lsn && (kind == 4 || operand <= lsn));
         let sum = || crc32c(self.seed ^ (lsn / 8) as u32, &bytes[at + 4..at + 8 + len]);
-        if (kind > 2 && !named) || u32_at(bytes, at)? != sum() {
+        if !named || u32_at(bytes, at)? != sum() {
             return None;
         }
         let end = self.base + next as u64;

@@ -1,9 +1,10 @@
 //! Histories: what is done to a log, one life of its process after another.
 
 use duralog::sim::SimDisk;
-use duralog::{Error, Log, Options, SyncMethod, WriteMethod};
+use duralog::{Error, Log, Lsn, Options, SyncMethod, WriteMethod};
 
 use super::model::Model;
+use super::notes::{Key, name};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -17,6 +18,15 @@ pub(crate) enum Op {
     Roll,
     Checkpoint(u8),
     Truncate(u8),
+    /// Metadata of so many bytes.
+    Metadata(usize),
+    /// A consumer is done with the record this far through the log; made if there is none.
+    Ack(u8, u8),
+    Forget(u8),
+    CheckpointToSlowest,
+    /// Everything below the record this far through the log.
+    Archived(u8),
+    NotArchived,
     Read(u8),
     /// What the background thread does.
     Step,
@@ -183,6 +193,66 @@ impl Run {
                     }
                 }
             }
+            Op::Metadata(len) => {
+                let bytes = payload(&mut self.number, *len);
+                let said = log.set_metadata(&bytes);
+                self.said(Key::Metadata, bytes, said);
+            }
+            Op::Ack(number, fraction) => {
+                let lsn = self.at(*fraction).filter(|at| *at < self.model.committed);
+                let lsn = lsn.map(|at| self.model.records[at].lsn);
+                let key = Key::Consumer(*number);
+                let known = log.consumers().iter().any(|c| c.name == name(*number));
+                let consumer = match log.consumer(&name(*number)) {
+                    Ok(consumer) => consumer,
+                    Err(error) => {
+                        self.said(key, log.head().get().to_le_bytes().to_vec(), Err(error));
+                        return Some(log);
+                    }
+                };
+                let position = |consumer: &duralog::Consumer| {
+                    consumer.position().unwrap().get().to_le_bytes().to_vec()
+                };
+                if !known {
+                    // Where its note lies is not told, but it lies below the end.
+                    let last = Lsn::new(log.end().get() - 1);
+                    self.model.notes.said(key.clone(), position(&consumer), Some(last));
+                }
+                if let Some(lsn) = lsn {
+                    let said = consumer.ack(lsn);
+                    let behind = Lsn::new(lsn.get() + 8).get().to_le_bytes().to_vec();
+                    let value = if said.is_ok() { position(&consumer) } else { behind };
+                    self.said(key, value, said);
+                }
+            }
+            Op::Forget(number) => {
+                if log.consumers().iter().any(|c| c.name == name(*number)) {
+                    let said = log.consumer(&name(*number)).and_then(|consumer| consumer.remove());
+                    self.said(Key::Consumer(*number), Vec::new(), said);
+                }
+            }
+            Op::CheckpointToSlowest => {
+                if let Some(lsn) = self.model.notes.slowest(log.durable()) {
+                    self.model.checkpoint_asked = lsn.max(self.model.checkpoint_asked);
+                    match log.checkpoint_to_slowest() {
+                        Ok(_) => self.model.checkpoint = self.model.checkpoint_asked,
+                        Err(error) => self.failed(error),
+                    }
+                }
+            }
+            Op::Archived(fraction) => {
+                if let Some(at) = self.at(*fraction).filter(|at| *at < self.model.committed) {
+                    let lsn = self.model.records[at].lsn.max(log.archived().unwrap_or(Lsn::MIN));
+                    let said = log.archived_up_to(lsn).map(|()| Lsn::new(log.durable().get() - 1));
+                    self.said(Key::Archived, lsn.get().to_le_bytes().to_vec(), said);
+                    self.model.committed_to(log.durable());
+                }
+            }
+            Op::NotArchived => {
+                let said = log.stop_archiving().map(|()| Lsn::new(log.durable().get() - 1));
+                self.said(Key::Archived, Vec::new(), said);
+                self.model.committed_to(log.durable());
+            }
             Op::Read(fraction) => {
                 if let Some(at) = self.at(*fraction) {
                     let kept = self.model.records[at].clone();
@@ -196,6 +266,16 @@ impl Run {
             Op::Close | Op::Reopen => return self.reopen(log, matches!(op, Op::Close)),
         }
         Some(log)
+    }
+
+    fn said(&mut self, key: Key, value: Vec<u8>, said: Result<Lsn, Error>) {
+        let at = said.as_ref().ok().copied();
+        if !matches!(said, Err(Error::Full { .. })) {
+            self.model.notes.said(key, value, at);
+        }
+        if let Err(error) = said {
+            self.failed(error);
+        }
     }
 
     fn told(&mut self, lsns: Result<Vec<duralog::Lsn>, Error>, payloads: Vec<Vec<u8>>) {

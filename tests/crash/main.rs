@@ -21,6 +21,7 @@ mod found;
 mod found_full;
 mod history;
 mod model;
+mod notes;
 mod power_cut;
 mod strategies;
 mod unwritten;

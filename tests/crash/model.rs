@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use duralog::{Log, Lsn};
 
+use super::notes::Told;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) lsn: Lsn,
@@ -34,6 +36,7 @@ pub(crate) struct Model {
     pub(crate) checkpoint_asked: Lsn,
     /// What each position ever handed out stands for.
     named: BTreeMap<Lsn, Vec<u8>>,
+    pub(crate) notes: Told,
 }
 
 /// How the process ended: what it may have lost.
@@ -67,6 +70,7 @@ impl Model {
 
     /// All records below `durable` were acknowledged.
     pub(crate) fn committed_to(&mut self, durable: Lsn) {
+        self.notes.committed_to(durable);
         let committed = self.records.partition_point(|kept| kept.lsn < durable);
         if committed > self.committed {
             (self.committed_before, self.committed) = (self.committed, committed);
@@ -81,6 +85,7 @@ impl Model {
     pub(crate) fn cut_done(&mut self, cut: bool) {
         let keep = self.maybe_cut.take();
         if let Some(keep) = keep.filter(|_| cut) {
+            self.notes.cut();
             self.records.truncate(keep);
             (self.committed, self.committed_before) = (keep, keep);
             self.attempts.retain(|attempt| attempt.after < keep);
@@ -112,6 +117,7 @@ impl Model {
             }
         }
         self.compare(&found, end);
+        self.notes.found(log, end, found.last().map(|kept| kept.lsn));
         // Whoever sees the log now is told that all of it is durable.
         assert_eq!(log.durable(), log.end());
         assert!(log.head() <= log.end());

@@ -19,6 +19,7 @@ mod close;
 mod commit;
 mod cut;
 mod full;
+mod notes;
 mod read;
 mod retain;
 

@@ -291,7 +291,7 @@ impl File for SimFile {
         })
     }
 
-    fn confirm_journal(&self) -> io::Result<()> {
+    fn probe_journal(&self) -> io::Result<()> {
         call(&self.world, Call::Status, |world| needs_the_journal(world))
     }
 

@@ -1,0 +1,104 @@
+//! What the log must keep beside the records, whatever happens: metadata, consumers, what has been archived.
+
+use std::collections::BTreeMap;
+
+use duralog::{Log, Lsn};
+
+use super::model::End;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    Metadata,
+    Archived,
+    Consumer(u8),
+}
+
+/// Its bytes, or the eight of an LSN; empty if there is none.
+type Value = Vec<u8>;
+
+/// What was said of one of them, the oldest first that a crash may leave; and where, if that is known.
+#[derive(Clone, Debug)]
+struct Said {
+    versions: Vec<(Option<Lsn>, Value)>,
+    /// A crash leaves this one or a later.
+    owed: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told(BTreeMap<Key, Said>);
+
+pub(crate) fn name(number: u8) -> String {
+    format!("consumer {number}")
+}
+
+fn value(log: &Log, key: &Key) -> Value {
+    let lsn = |lsn: Option<Lsn>| lsn.map_or(Vec::new(), |lsn| lsn.get().to_le_bytes().to_vec());
+    match key {
+        Key::Metadata => log.metadata(),
+        Key::Archived => lsn(log.archived()),
+        Key::Consumer(number) => {
+            let consumers = log.consumers();
+            lsn(consumers.iter().find(|c| c.name == name(*number)).map(|c| c.position))
+        }
+    }
+}
+
+impl Told {
+    /// It is so now, in the log that is open. `at`: the note's LSN, none if the call failed and it may be or not.
+    pub(crate) fn said(&mut self, key: Key, value: Value, at: Option<Lsn>) {
+        let nothing = Said { versions: vec![(Some(Lsn::MIN), Vec::new())], owed: 0 };
+        self.0.entry(key).or_insert(nothing).versions.push((at, value));
+    }
+
+    pub(crate) fn committed_to(&mut self, durable: Lsn) {
+        for said in self.0.values_mut() {
+            let below = |at: &Option<Lsn>| at.is_some_and(|at| at < durable);
+            let owed = said.versions.iter().rposition(|(at, _)| below(at));
+            said.owed = said.owed.max(owed.unwrap_or(0));
+        }
+    }
+
+    /// A cut makes all of them durable.
+    pub(crate) fn cut(&mut self) {
+        self.committed_to(Lsn::new(u64::MAX));
+    }
+
+    /// Where a consumer stands at the least, by all that a crash may leave.
+    pub(crate) fn slowest(&self, durable: Lsn) -> Option<Lsn> {
+        let consumers = self.0.iter().filter(|(key, _)| matches!(key, Key::Consumer(_)));
+        let position = |value: &Value| <[u8; 8]>::try_from(&value[..]).ok().map(u64::from_le_bytes);
+        let positions = consumers.flat_map(|(_, said)| {
+            let below = |(at, _): &&(Option<Lsn>, Value)| at.is_some_and(|at| at < durable);
+            let durable = said.versions.iter().rev().find(below);
+            [durable, said.versions.last()].into_iter().flatten().filter_map(|v| position(&v.1))
+        });
+        positions.min().map(Lsn::new)
+    }
+
+    /// `last`: the last record that is there; what was said before it is there too.
+    pub(crate) fn found(&mut self, log: &Log, end: End, last: Option<Lsn>) {
+        for (key, said) in &mut self.0 {
+            let found = value(log, key);
+            let before = |at: &Option<Lsn>| at.is_some_and(|at| Some(at) < last);
+            let seen = said.versions.iter().rposition(|(at, _)| before(at)).unwrap_or(0);
+            let told = said.versions.iter().rposition(|(at, _)| at.is_some()).unwrap_or(0);
+            let owed = match end {
+                End::PowerCut => said.owed.max(seen),
+                End::Kill => told,
+                End::Rot | End::RotOfMuch => 0,
+            };
+            let may = &said.versions[owed..];
+            assert!(
+                may.iter().any(|(_, value)| *value == found),
+                "{key:?} is {found:?}, and may be one of {may:?} ({end:?})"
+            );
+            *said = Said { versions: vec![(Some(Lsn::MIN), found)], owed: 0 };
+        }
+        // Nothing that no one said.
+        let names = log.consumers().into_iter().map(|consumer| consumer.name);
+        let said = |number| self.0.contains_key(&Key::Consumer(number));
+        assert!(names.into_iter().all(|found| (0..=255).any(|n| name(n) == found && said(n))));
+        assert!(log.metadata().is_empty() || self.0.contains_key(&Key::Metadata));
+        assert!(log.archived().is_none() || self.0.contains_key(&Key::Archived));
+    }
+}
