@@ -56,6 +56,15 @@ only=${1:-} edits=
 [ "$only" = --edits ] && only= edits=1
 mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, rolled: false });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(())/' -p duralog-cli --test trace
+mutant notes-not-in-the-manifest src/log/upkeep.rs 's/let notes = tail.notes.as_of\(.*\);/let notes = crate::format::notes::Notes::default();/' --test crash power_cut
+mutant notes-not-walked src/log/recover.rs 's/scan.run\(\|note\| found.notes.apply\(note\)\)/scan.run(|_| ())/' --test crash power_cut
+mutant note-kept-before-it-is-durable src/log/notes.rs 's/take_while\(\|\(lsn, _\)\| \*lsn < durable\)/take_while(|(lsn, _)| *lsn < durable.max(u64::MAX))/' --test crash power_cut
+mutant notes-cut-with-the-records src/log/upkeep.rs 's/change.cut.map_or\(durable, \|_\| u64::MAX\)/durable.min(change.cut.unwrap_or(durable))/' --test crash
+mutant consumer-freed-before-its-ack-is-durable src/log/notes.rs 's/now.slowest\(\).into_iter\(\).chain\(durable.slowest\(\)\).min\(\)/now.slowest().or(durable.slowest())/' --test notes
+mutant new-consumer-passed-over src/log/notes.rs 's/now.slowest\(\).into_iter\(\).chain\(durable.slowest\(\)\).min\(\)/durable.slowest().or(now.slowest())/' --test notes
+mutant archive-not-asked src/log/upkeep.rs 's/change.checkpoint.map\(\|to\| to.min\(notes.archived.unwrap_or\(u64::MAX\)\)\)/change.checkpoint/' --test notes
+mutant archived-not-given-back src/log/upkeep.rs 's/if self.has_free\(.*\) \{/if false {/' --test notes
+mutant below-the-checkpoint-read-in-silence src/log/read.rs 's/lsn.get\(\) < head.min\(checkpoint\) \|\|/false ||/' --test notes
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-recycling src/log/files.rs 's/sync_name\(\)\.and_then\(/Ok(()).and_then(/' -p duralog-cli --test directory_sync
@@ -108,7 +117,7 @@ mutant recycled-header-not-synced src/segment/file.rs '/fn recycle/,/warm/ s/fil
 mutant new-name-not-synced src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' $sim enumerated
 mutant ftruncate-for-fallocate src/segment/file.rs 's/\.allocate\(identity.size\)/.allocate(0)/; s/for at in \(0\.\.identity.size\)\.step_by\(PAGE\)/for at in [identity.size - 4096]/' $sim power_cut
 mutant used-before-it-is-named src/log/upkeep.rs 's/if let Err\(error\) = self.write_manifest\(upkeep, &change\) \{/if let Err::<(), _>(error) = Ok(drop(change)) {/' $sim power_cut
-mutant checkpoint-frees-before-the-manifest src/log/retain.rs 's/let first_kept = self.write_manifest\(&mut upkeep, &change\)\?;/let first_kept = self.catalog.find(lsn.get()).map_or(0, |slot| slot.identity().base);/; s/let \(segments, bytes\) = self.release_retired\(&mut upkeep\)\.0;/let (segments, bytes) = self.release_retired(\&mut upkeep).0; self.write_manifest(\&mut upkeep, \&change)?;/' $sim enumerated
+mutant checkpoint-frees-before-the-manifest src/log/retain.rs 's/let first_kept = self.write_manifest\(upkeep, &change\)\?;/let first_kept = self.catalog.find(checkpoint).map_or(0, |slot| slot.identity().base);/; s/let \(segments, bytes\) = self.release_retired\(upkeep\)\.0;/let (segments, bytes) = self.release_retired(upkeep).0; self.write_manifest(upkeep, \&change)?;/' $sim enumerated
 mutant clean-end-left-in-the-manifest src/log/recover.rs 's/ \|\| old.clean_end.is_some\(\)//' $sim power_cut
 mutant cut-not-synced src/log/retain.rs 's/for segment in kept \{/for segment in kept.take(0) {/' $sim power_cut
 mutant window-used-twice src/log/recover.rs 's/next_base: manifest.next_base,/next_base: manifest.segments.last().map_or(0, |e| if e.end > 0 { (e.end + 4095) \& !4095 } else { manifest.next_base }),/' $sim power_cut
@@ -162,7 +171,7 @@ mutant batch-asked-under-the-lock src/log/append.rs '/fn append_batch/,/^    }/ 
 mutant head-beyond-durable src/log/retain.rs 's/self.raise_durable\(first_kept \+ DATA_START\);//' --test found positions
 mutant held-forgotten src/log/retain.rs 's/self.signal.wake\(\); \/\/ it looks.*$//' --test found p10
 mutant holes-stored-into src/segment/file.rs 's/if way.stores\(\) && blocks.allocated < identity.size/if false/' --test found holes
-mutant lock-left-to-a-child src/storage/disk.rs 's/fs::flock\(&self.directory, FlockOperation::Unlock\).unwrap_or_default\(\);//' --lib the_lock
+mutant lock-left-to-a-child src/storage/disk.rs 's/fs::flock\(&\*self.directory, FlockOperation::Unlock\).unwrap_or_default\(\);//' --lib the_lock
 mutant cached-manifest-trusted src/log/recover.rs 's/^    disk.sync\(\).map_err.*$//' $sim only_the_cache
 mutant reserve-not-refilled src/log/upkeep.rs 's/self.refill_reserve\(upkeep\)\?;//' $sim one_checkpoint
 mutant segment-left-behind src/log/recover.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{/if false {/' $sim leaves_no_segment

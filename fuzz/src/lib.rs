@@ -13,6 +13,9 @@ mod history;
 #[allow(dead_code, reason = "the crash tests use more of it")]
 #[path = "../../tests/crash/model.rs"]
 mod model;
+#[allow(dead_code, reason = "the crash tests use more of it")]
+#[path = "../../tests/crash/notes.rs"]
+mod notes;
 
 /// Takes any bytes.
 pub type Body = fn(&[u8]);

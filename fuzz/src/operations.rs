@@ -81,6 +81,19 @@ fn len(n: u16) -> usize {
     usize::from(n >> 3) % bound[usize::from(n & 7)]
 }
 
+/// Among the reads, not deeds of their own: so that the inputs that are kept go on to mean what they did.
+fn read_or_note(n: u8) -> Op {
+    match n {
+        0..128 => Op::Read(n.saturating_mul(2)),
+        128..160 => Op::Metadata(usize::from(n - 128) * 20),
+        160..224 => Op::Ack(n % 3, n.wrapping_mul(37)),
+        224..232 => Op::Forget(n % 3),
+        232..240 => Op::CheckpointToSlowest,
+        240..250 => Op::Archived(n.wrapping_mul(37)),
+        250.. => Op::NotArchived,
+    }
+}
+
 struct Life {
     run: Run,
     /// How the last process ended.
@@ -168,7 +181,7 @@ impl Life {
             Deed::Roll => Op::Roll,
             Deed::Checkpoint(at) => Op::Checkpoint(*at),
             Deed::Truncate(at) => Op::Truncate(*at),
-            Deed::Read(at) => Op::Read(*at),
+            Deed::Read(at) => read_or_note(*at),
             Deed::Step => Op::Step,
             Deed::Close | Deed::Reopen => {
                 self.mend();

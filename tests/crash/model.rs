@@ -116,8 +116,13 @@ impl Model {
                 Err(error) => panic!("a power cut is never damage: {error}"),
             }
         }
+        let last = found.last().map(|kept| kept.lsn);
+        let lost = self.records.iter().map(|kept| kept.lsn);
+        // A cut takes records, not what was noted behind them.
+        let lost = lost.filter(|lsn| Some(*lsn) > last.max(Some(self.checkpoint_asked)));
+        let lost = if self.maybe_cut.is_none() { lost.min() } else { None };
         self.compare(&found, end);
-        self.notes.found(log, end, found.last().map(|kept| kept.lsn));
+        self.notes.found(log, end, last, lost);
         // Whoever sees the log now is told that all of it is durable.
         assert_eq!(log.durable(), log.end());
         assert!(log.head() <= log.end());

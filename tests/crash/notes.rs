@@ -75,8 +75,9 @@ impl Told {
         positions.min().map(Lsn::new)
     }
 
-    /// `last`: the last record that is there; what was said before it is there too.
-    pub(crate) fn found(&mut self, log: &Log, end: End, last: Option<Lsn>) {
+    /// `last`: the last record that is there; what was said before it is there too. `lost`: the first that is not; nor is
+    /// what was said behind it.
+    pub(crate) fn found(&mut self, log: &Log, end: End, last: Option<Lsn>, lost: Option<Lsn>) {
         for (key, said) in &mut self.0 {
             let found = value(log, key);
             let before = |at: &Option<Lsn>| at.is_some_and(|at| Some(at) < last);
@@ -87,7 +88,8 @@ impl Told {
                 End::Kill => told,
                 End::Rot | End::RotOfMuch => 0,
             };
-            let may = &said.versions[owed..];
+            let behind = |at: &Option<Lsn>| at.is_some_and(|at| lost.is_some_and(|lost| lost < at));
+            let may: Vec<_> = said.versions[owed..].iter().filter(|(at, _)| !behind(at)).collect();
             assert!(
                 may.iter().any(|(_, value)| *value == found),
                 "{key:?} is {found:?}, and may be one of {may:?} ({end:?})"
