@@ -9,6 +9,7 @@ mod log;
 mod lsn;
 mod manifest;
 mod options;
+mod reader;
 mod segment;
 mod storage;
 mod sync;
@@ -22,6 +23,8 @@ pub mod sim {
 }
 
 pub use error::{Corruption, Error, Result};
+pub use inspect::OwnedRecord;
 pub use log::{Log, Reclaimed, Record, Recovery, Replay, Stats, Tail};
 pub use lsn::Lsn;
+pub use reader::{Reader, ReaderFollower, ReaderReplay};
 pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};
