@@ -234,6 +234,12 @@ fn positions_are_those_of_the_writer() {
     assert_eq!(found(mid), [2000, 2001, 2002]);
     assert_eq!(found(Lsn::new(first.get() + 8)), [2001, 2002]);
     assert_eq!(found(reader.head().unwrap()).len(), 803);
+    // Into a record that is durable, and into one that is not.
+    let lsns: Vec<Lsn> = reader.replay().unwrap().map(|record| record.unwrap().lsn).collect();
+    for at in [3, 300, 799, 801] {
+        assert_eq!(found(Lsn::new(lsns[at].get() + 16)).len(), 802 - at);
+        assert_eq!(found(lsns[at]).len(), 803 - at);
+    }
 }
 
 fn damage(dir: &Path, lsn: Lsn) {
