@@ -120,7 +120,8 @@ fn work(dir: &str) -> Outcome {
             scope.spawn(move || -> Outcome {
                 for n in 0.. {
                     let key = format!("{thread}/{}", n % 50);
-                    let last = store.map.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+                    let last =
+                        store.map.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
                     // Each value begins with a number that grows, so that the parent sees which one it is.
                     let number = last.as_deref().map_or(0, number_of) + 1;
                     let line = &lines[number as usize * 31 % lines.len()];
@@ -170,7 +171,9 @@ fn try_itself() -> Outcome {
         }
         store.log.close()?;
     }
-    println!("{count} puts by {THREADS} threads in 5 lives, each ended by SIGKILL: all of them are there");
+    println!(
+        "{count} puts by {THREADS} threads in 5 lives, each ended by SIGKILL: all of them are there"
+    );
     Ok(())
 }
 

@@ -132,7 +132,9 @@ fn try_itself() -> Outcome {
     for name in CONSUMERS {
         let done = done_by(&home.path().join(name))?;
         if !done.numbers.iter().copied().eq(0..JOBS) {
-            return Err(format!("{name} did {} jobs, not each once in order", done.numbers.len()).into());
+            return Err(
+                format!("{name} did {} jobs, not each once in order", done.numbers.len()).into()
+            );
         }
     }
     println!("{kills} kills; each of {JOBS} jobs was done once by each of {CONSUMERS:?}, in order");

@@ -9,6 +9,7 @@ mod log;
 mod lsn;
 mod manifest;
 mod options;
+mod reader;
 mod segment;
 mod storage;
 mod sync;
@@ -22,8 +23,10 @@ pub mod sim {
 }
 
 pub use error::{Corruption, Error, Result};
+pub use inspect::OwnedRecord;
 pub use log::{
     Blocker, Consumer, ConsumerInfo, Holder, Log, Reclaimed, Record, Recovery, Replay, Stats, Tail,
 };
 pub use lsn::Lsn;
 pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};
+pub use reader::{Reader, ReaderFollower, ReaderReplay};

@@ -60,11 +60,10 @@ pub(crate) fn judge(
     stop: &Stop,
     access: Access,
 ) -> Result<Verdict> {
-    let (says, bound) = says(manifest, index);
+    let (says, _) = says(manifest, index);
     let entry = manifest.segments.get(index).ok_or(Error::Closed)?;
     let path = path_of(directory, entry);
     let read = |e| Error::io("pread", &path, e);
-    let cut = entry.base + cut_of(stop);
     let mut vouched_to = manifest.durable;
     if needs_evidence(says, stop) {
         let here = scan.highest_mark_beyond(cut_of(stop)).map_err(read)?;
@@ -77,12 +76,25 @@ pub(crate) fn judge(
             vouched_to = vouched_to.max(there.unwrap_or(0));
         }
     }
-    let verdict = verdict(says, stop, vouched_to > cut);
+    judge_by(directory, manifest, index, stop, vouched_to)
+}
+
+/// The same, with no other evidence than that all below `vouched_to` was durable.
+pub(crate) fn judge_by(
+    directory: &dyn Directory,
+    manifest: &Manifest,
+    index: usize,
+    stop: &Stop,
+    vouched_to: u64,
+) -> Result<Verdict> {
+    let (says, bound) = says(manifest, index);
+    let entry = manifest.segments.get(index).ok_or(Error::Closed)?;
+    let verdict = verdict(says, stop, vouched_to > entry.base + cut_of(stop));
     if let Verdict::Damage { at, what } = verdict {
         let from = entry.base + at;
         let until = bound.map_or(vouched_to, |bound| entry.base + bound).max(from);
         let lsns = Lsn::new(from)..Lsn::new(until);
-        return Err(Error::corrupt(path, Some(entry.id), at, lsns, what));
+        return Err(Error::corrupt(path_of(directory, entry), Some(entry.id), at, lsns, what));
     }
     Ok(verdict)
 }

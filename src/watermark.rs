@@ -1,30 +1,52 @@
 //! The watermark as a file: evidence of what was durable, in another place than the log itself.
 //!
 //! A mark in the log is lost with the sector or the page that holds it, and the last groups share one. So after
-//! each sync the durable LSN is also stored in this file, through a mapping, and never synced: a
-//! store of 36 bytes, no system call, no write of its own. After the death of the process the
+//! each sync the durable LSN is also stored in this file, and never synced: a store of 36 bytes through a mapping, no system
+//! call, no write of its own; where a store could be a signal (`storage/safety.rs`), a `pwrite` of a microsecond or two, whose
+//! failure is no one's. After the death of the process the
 //! cache has the exact end of what was committed; after a power cut the disk has some earlier one. Both are
 //! true, since they were stored after the sync: where the log is found to end before, committed
 //! records are damaged (P5). Nothing else depends on it: without the file there are the marks.
+//!
+//! It is also how readers in other processes learn of a sync (`reader`). The page cache is one for all, so they see it at
+//! once; and they sleep on a word of it, for which the writer wakes them once a sync. Such a wake without anyone to wake is a
+//! system call of 0.1 to 0.3 us, and the writer cannot know better: readers may not write here.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::format::watermark::{LEN, SLOTS, slot};
+use crate::format::watermark::{self as format, LEN, LEN_OF_SLOTS, SLOTS};
 use crate::manifest::remove_if_there;
-use crate::storage::{Access, Directory, File, Writer};
+use crate::storage::{Access, Directory, File, Region, Writer};
 
 pub(crate) const NAME: &str = "WATERMARK";
 
-/// The mapped file.
+/// The file, in the writer's hand.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     writer: Writer,
-    /// Keeps the file open for as long as it is mapped.
-    _file: Arc<dyn File>,
+    /// It is stored to through the mapping; else written, and the mapping is only what readers wait by.
+    stores: bool,
+    file: Arc<dyn File>,
     log_id: [u8; 16],
-    turn: bool,
+    /// The slot whose turn it is.
+    turn: usize,
+}
+
+/// Wakes readers in other processes.
+#[derive(Clone, Debug)]
+pub(crate) struct Bell {
+    file: Arc<dyn File>,
+    region: Arc<Region>,
+}
+
+impl Bell {
+    /// Once for each [`Watermark::note`], with what that gave. To wake no one is no failure: they look again by themselves.
+    pub(crate) fn ring(&self, word: u64) {
+        self.file.wake(&self.region, word).unwrap_or_default();
+    }
 }
 
 /// The file's bytes; none if there is no such file.
@@ -45,16 +67,13 @@ pub(crate) fn load(directory: &dyn Directory) -> Result<Vec<u8>> {
 }
 
 impl Watermark {
-    /// Opens the file, or makes it. None where a store could be a signal on a full disk, and where there is
-    /// no room for it: then there are only the marks.
+    /// Opens the file, or makes it. None where there is no room for it: then there are only the marks.
     pub(crate) fn open(directory: &dyn Directory, log_id: [u8; 16]) -> Result<Option<Watermark>> {
-        let safe = directory.stores_are_safe();
-        if !safe.map_err(|e| Error::io("fstatfs", directory.path(), e))? {
-            return Ok(None);
-        }
+        let stores = directory.stores_are_safe();
+        let stores = stores.map_err(|e| Error::io("fstatfs", directory.path(), e))?;
         let fit = |file: &Arc<dyn File>| {
             file.status().is_ok_and(|status| status.len == LEN as u64)
-                && file.blocks(0).is_ok_and(|blocks| blocks.written >= LEN as u64)
+                && (!stores || file.blocks(0).is_ok_and(|blocks| blocks.written >= LEN as u64))
         };
         let found = match directory.open(NAME, Access::ReadWrite) {
             Ok(file) => Some(file).filter(fit),
@@ -67,16 +86,70 @@ impl Watermark {
             Err(error) => return Err(error),
         };
         let path = directory.path().join(NAME);
-        let writer = file.map(LEN as u64, true, 0).map_err(|e| Error::io("mmap", path, e))?;
-        Ok(Some(Watermark { writer, _file: file, log_id, turn: false }))
+        let mut bytes = vec![0; LEN];
+        file.read_at(&mut bytes, 0).map_err(|e| Error::io("pread", &path, e))?;
+        let turn = format::next(&bytes, log_id);
+        let writer = file.map(LEN as u64, stores, 0).map_err(|e| Error::io("mmap", path, e))?;
+        Ok(Some(Watermark { writer, stores, file, log_id, turn }))
     }
 
-    /// Everything below `durable` is. Only after the sync that made it so.
-    pub(crate) fn note(&mut self, durable: u64) {
+    /// Everything below `durable` is. Only after the sync that made it so. Gives what readers wait for.
+    pub(crate) fn note(&mut self, durable: u64) -> u64 {
+        let at = self.turn;
         let [first, second] = SLOTS;
-        let at = if self.turn { first } else { second };
-        self.turn = !self.turn;
-        self.writer.write(at as u64, &slot(self.log_id, durable));
+        self.turn = if at == first { second } else { first };
+        let slot = format::slot(self.log_id, durable);
+        if self.stores {
+            self.writer.write(at as u64, &slot);
+        } else {
+            // A full disk, or one that fails: then the last one stands, which is as true.
+            self.file.write_at(&slot, at as u64).unwrap_or_default();
+        }
+        format::word(&[], at).0
+    }
+
+    pub(crate) fn bell(&self) -> Bell {
+        Bell { file: Arc::clone(&self.file), region: Arc::clone(self.writer.region()) }
+    }
+}
+
+/// The file, in the hand of a reader in another process.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    file: Arc<dyn File>,
+    /// Never looked at, only waited by: another program that truncates the file meets no one here.
+    mapped: Writer,
+    bytes: Vec<u8>,
+    log_id: [u8; 16],
+}
+
+impl Watch {
+    /// None if there is no such file, or not one to be waited by.
+    pub(crate) fn open(directory: &dyn Directory, log_id: [u8; 16]) -> Option<Watch> {
+        let file = directory.open(NAME, Access::Read).ok()?;
+        let mapped = file.map(LEN as u64, false, 0).ok()?;
+        Some(Watch { file, mapped, bytes: vec![0; LEN_OF_SLOTS], log_id })
+    }
+
+    /// Up to where the log is durable, by this file as it is now.
+    pub(crate) fn look(&mut self) -> Option<u64> {
+        self.bytes.fill(0);
+        // Unreadable, it says nothing.
+        self.file.read_at(&mut self.bytes, 0).ok()?;
+        format::highest(&self.bytes, self.log_id)
+    }
+
+    /// Sleeps until the file has changed since the last [`look`](Watch::look), or for `at_most`.
+    pub(crate) fn wait(&self, at_most: Duration) -> bool {
+        let (at, seen) = format::word(&self.bytes, format::next(&self.bytes, self.log_id));
+        self.file.wait(self.mapped.region(), at, seen, at_most).is_ok()
+    }
+
+    /// Whether the file of that name is still this one.
+    pub(crate) fn is_current(&self, directory: &dyn Directory) -> bool {
+        let id = |file: &dyn File| file.status().map(|status| status.id).ok();
+        let named = directory.open(NAME, Access::Read).ok();
+        named.is_some_and(|named| id(&*named).is_some_and(|named| id(&*self.file) == Some(named)))
     }
 }
 

@@ -32,7 +32,8 @@ pub fn lines() -> Outcome<Vec<String>> {
 /// Runs this program again with these arguments, kills it (SIGKILL) after `time`, unless it has ended; the lines that it
 /// wrote, and whether it was killed. A line that the kill tore is left out.
 pub fn run_and_kill(args: &[&str], time: Duration) -> Outcome<(Vec<String>, bool)> {
-    let mut child = Command::new(std::env::current_exe()?).args(args).stdout(Stdio::piped()).spawn()?;
+    let mut child =
+        Command::new(std::env::current_exe()?).args(args).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().ok_or("it has no output")?;
     let reader = std::thread::spawn(move || {
         let (mut reader, mut lines, mut line) = (BufReader::new(output), Vec::new(), String::new());

@@ -8,6 +8,10 @@ pub(crate) const LEN: usize = 4096;
 /// Two slots take turns, each in a sector of its own: one is whole whenever the power goes.
 pub(crate) const SLOTS: [usize; 2] = [0, 512];
 const SLOT_LEN: usize = 36;
+/// As much of the file as holds them.
+pub(crate) const LEN_OF_SLOTS: usize = 512 + SLOT_LEN;
+/// Where in a slot the low half of the LSN stands, which changes with each store.
+const WORD: usize = 24;
 const MAGIC: [u8; 8] = *b"duralogW";
 
 /// The bytes of a slot.
@@ -20,16 +24,31 @@ pub(crate) fn slot(log_id: [u8; 16], durable: u64) -> [u8; SLOT_LEN] {
     bytes
 }
 
+/// What the slot at `at` says, if it is one of this log.
+fn read(bytes: &[u8], at: usize, log_id: [u8; 16]) -> Option<u64> {
+    let slot = bytes.get(at..at + SLOT_LEN)?;
+    let sound = bytes_at(slot, 0)? == MAGIC
+        && bytes_at(slot, 8)? == log_id
+        && u32_at(slot, SLOT_LEN - 4)? == checksum::of(slot.get(..SLOT_LEN - 4)?);
+    u64_at(slot, WORD).filter(|_| sound)
+}
+
 /// What the slots say, if any is one of this log. Anything else in the file means nothing.
 pub(crate) fn highest(bytes: &[u8], log_id: [u8; 16]) -> Option<u64> {
-    let read = |at: usize| {
-        let slot = bytes.get(at..at + SLOT_LEN)?;
-        let sound = bytes_at(slot, 0)? == MAGIC
-            && bytes_at(slot, 8)? == log_id
-            && u32_at(slot, SLOT_LEN - 4)? == checksum::of(slot.get(..SLOT_LEN - 4)?);
-        u64_at(slot, 24).filter(|_| sound)
-    };
-    SLOTS.into_iter().filter_map(read).max()
+    SLOTS.into_iter().filter_map(|at| read(bytes, at, log_id)).max()
+}
+
+/// The slot whose turn it is: not the one that says the most, so that a store that is torn leaves that one.
+pub(crate) fn next(bytes: &[u8], log_id: [u8; 16]) -> usize {
+    let [first, second] = SLOTS;
+    if read(bytes, first, log_id) >= read(bytes, second, log_id) { second } else { first }
+}
+
+/// Four bytes of a slot that change with each store into it, and where in the file they stand: what a reader in another
+/// process waits for.
+pub(crate) fn word(bytes: &[u8], slot: usize) -> (u64, [u8; 4]) {
+    let at = slot + WORD;
+    (at as u64, bytes_at(bytes, at).unwrap_or([0; 4]))
 }
 
 #[cfg(test)]
@@ -51,5 +70,19 @@ mod tests {
         }
         assert_eq!(highest(&file[..530], [7; 16]), Some(4096));
         assert_eq!(highest(&[], [7; 16]), None);
+    }
+
+    #[test]
+    fn the_turn_is_of_the_slot_that_says_less_and_its_word_changes() {
+        let mut file = vec![0; LEN];
+        assert_eq!(next(&file, [7; 16]), 512);
+        for (durable, turn) in [(4096, 512), (5000, 0), (6000, 512), (6008, 0)] {
+            assert_eq!(next(&file, [7; 16]), turn);
+            let before = word(&file, turn);
+            file[turn..turn + SLOT_LEN].copy_from_slice(&slot([7; 16], durable));
+            assert!(word(&file, turn).0 == before.0 && word(&file, turn).1 != before.1);
+        }
+        assert_eq!(next(&file, [8; 16]), 512);
+        assert_eq!(word(&[], 512), (536, [0; 4]));
     }
 }

@@ -19,9 +19,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub(crate) mod beside;
 mod records;
 mod summary;
-mod view;
+pub(crate) mod view;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ const RETRIES: usize = 16;
 /// A log, seen from outside.
 #[derive(Debug)]
 pub struct Inspector {
-    disk: Disk,
+    disk: Arc<dyn Directory>,
     manifest: Arc<Manifest>,
     summary: Summary,
 }
@@ -63,6 +64,14 @@ pub struct Verified {
     pub tail: Tail,
 }
 
+/// The directory of a log; that there is one is still to be seen.
+pub(crate) fn open_directory(path: &Path) -> Result<Disk> {
+    Disk::open(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::NoLog { dir: path.to_owned() },
+        _ => Error::io("open", path, e),
+    })
+}
+
 impl Inspector {
     /// Reads the manifest of the log in `dir`.
     ///
@@ -79,11 +88,8 @@ impl Inspector {
     /// ```
     pub fn open(dir: impl AsRef<Path>) -> Result<Inspector> {
         let path = dir.as_ref();
-        let disk = Disk::open(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::NoLog { dir: path.to_owned() },
-            _ => Error::io("open", path, e),
-        })?;
-        let manifest = view::newest(&disk)?;
+        let disk: Arc<dyn Directory> = Arc::new(open_directory(path)?);
+        let manifest = view::newest(&*disk)?;
         let summary = summary::summary(&manifest);
         Ok(Inspector { disk, manifest, summary })
     }
@@ -111,7 +117,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] below the head or beyond every segment, and those of [`open`](Inspector::open), since
+    /// [`Error::OutOfRange`] below the head and the checkpoint or beyond every segment, and those of [`open`](Inspector::open), since
     /// the manifest is read anew.
     ///
     /// ```
@@ -123,13 +129,9 @@ impl Inspector {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn records_from(&self, from: Lsn) -> Result<Records<'_>> {
-        let view = view::newest(&self.disk)?;
-        let head = Lsn::new(view::head(&view));
-        let end = Lsn::new(view.clean_end.unwrap_or(view.next_base));
-        if from < head || from > end {
-            return Err(Error::OutOfRange { lsn: from, head, end });
-        }
-        Ok(Records::new(self, view, from.get()))
+        let view = view::newest(&*self.disk)?;
+        let from = view::from(&view, from)?;
+        Ok(Records::new(self, view, from))
     }
 
     /// Reads everything, the headers of ready segments too: the log as it is now.
@@ -159,7 +161,7 @@ impl Inspector {
 
     fn verify_once(&self) -> Result<Verified> {
         let (mut count, mut bytes) = (0, 0);
-        let view = view::newest(&self.disk)?;
+        let view = view::newest(&*self.disk)?;
         let head = view::head(&view);
         let mut records = Records::new(self, view, head).bounded();
         for record in records.by_ref() {
@@ -177,10 +179,10 @@ impl Inspector {
     /// Those of ready segments too, which no walk comes to.
     fn check_headers(&self, view: &Manifest) -> Result<()> {
         for entry in &view.segments {
-            let opened = open_checked(&self.disk, &entry.identity(view.log_id), Access::Read);
+            let opened = open_checked(&*self.disk, &entry.identity(view.log_id), Access::Read);
             let Err(error) = opened else { continue };
             // What a running writer has let go of since is no damage.
-            if view::names(&*view::newest(&self.disk)?, view.log_id, entry) {
+            if view::names(&*view::newest(&*self.disk)?, view.log_id, entry) {
                 return Err(error);
             }
         }
@@ -191,10 +193,10 @@ impl Inspector {
     fn check_newest(&self, view: &Manifest) -> Result<()> {
         let dir = self.disk.path();
         let names = self.disk.names().map_err(|e| Error::io("readdir", dir, e))?;
-        match walk::newer_segment(&self.disk, view, &names)? {
+        match walk::newer_segment(&*self.disk, view, &names)? {
             // A running writer may have made it since: then it was named before it held anything.
-            Some(id) if view::newest(&self.disk)?.next_id <= id => {
-                Err(walk::not_newest(&self.disk, id))
+            Some(id) if view::newest(&*self.disk)?.next_id <= id => {
+                Err(walk::not_newest(&*self.disk, id))
             }
             _ => Ok(()),
         }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::manifest::{Entry, Manifest};
-use crate::storage::{Directory, Disk};
+use crate::storage::Directory;
 use crate::{Lsn, manifest, walk, watermark};
 
 /// The manifest as it is now. None is an error: which one says what is here instead.
-pub(super) fn newest(disk: &Disk) -> Result<Arc<Manifest>> {
+pub(crate) fn newest(disk: &dyn Directory) -> Result<Arc<Manifest>> {
     let dir = disk.path().to_owned();
     if let Some(manifest) = manifest::load(disk)? {
         return Ok(Arc::new(manifest));
@@ -37,28 +37,37 @@ pub(super) fn newest(disk: &Disk) -> Result<Arc<Manifest>> {
 }
 
 /// The first position of the oldest segment.
-pub(super) fn head(manifest: &Manifest) -> u64 {
+pub(crate) fn head(manifest: &Manifest) -> u64 {
     manifest.segments.first().map_or(manifest.next_base, |entry| entry.base + DATA_START)
 }
 
+/// Where reading from `from` on begins: as in the log itself, also between the checkpoint and the head.
+pub(crate) fn from(manifest: &Manifest, from: Lsn) -> Result<u64> {
+    let (head, end) = (head(manifest), manifest.clean_end.unwrap_or(manifest.next_base));
+    if from.get() < head.min(manifest.checkpoint) || from.get() > end {
+        return Err(Error::OutOfRange { lsn: from, head: Lsn::new(head), end: Lsn::new(end) });
+    }
+    Ok(from.get().max(head))
+}
+
 /// Where the window of segment `index` begins; behind the last, where the next one would.
-pub(super) fn base(manifest: &Manifest, index: usize) -> u64 {
+pub(crate) fn base(manifest: &Manifest, index: usize) -> u64 {
     manifest.segments.get(index).map_or(manifest.next_base, |entry| entry.base)
 }
 
 /// Index of the first segment whose window begins at `base` or later.
-pub(super) fn index_of(manifest: &Manifest, base: u64) -> usize {
+pub(crate) fn index_of(manifest: &Manifest, base: u64) -> usize {
     manifest.segments.partition_point(|entry| entry.base < base)
 }
 
 /// Whether `now` names this segment: the same file in the same life.
-pub(super) fn names(now: &Manifest, log_id: [u8; 16], entry: &Entry) -> bool {
+pub(crate) fn names(now: &Manifest, log_id: [u8; 16], entry: &Entry) -> bool {
     let same = |e: &Entry| e.identity(now.log_id) == entry.identity(log_id);
     now.segments.iter().any(same)
 }
 
 /// Whether `now` says the same as `view` of segment `index` of `view`, of its end and of what follows it.
-pub(super) fn says_the_same(view: &Manifest, now: &Manifest, index: usize) -> bool {
+pub(crate) fn says_the_same(view: &Manifest, now: &Manifest, index: usize) -> bool {
     let there = index_of(now, base(view, index));
     let entry = |manifest: &Manifest, index| manifest.segments.get(index).copied();
     now.log_id == view.log_id
@@ -67,7 +76,7 @@ pub(super) fn says_the_same(view: &Manifest, now: &Manifest, index: usize) -> bo
 }
 
 /// Whether `now` says the same as `view` of segment `index` of `view` and of all behind it.
-pub(super) fn ends_the_same(view: &Manifest, now: &Manifest, index: usize) -> bool {
+pub(crate) fn ends_the_same(view: &Manifest, now: &Manifest, index: usize) -> bool {
     let there = index_of(now, base(view, index));
     now.log_id == view.log_id
         && now.clean_end == view.clean_end
@@ -75,7 +84,7 @@ pub(super) fn ends_the_same(view: &Manifest, now: &Manifest, index: usize) -> bo
 }
 
 /// Whether the record at `lsn` is in the log by this manifest, as far as it knows the ends.
-pub(super) fn holds(manifest: &Manifest, lsn: u64) -> bool {
+pub(crate) fn holds(manifest: &Manifest, lsn: u64) -> bool {
     let index = manifest.segments.partition_point(|entry| entry.base + entry.size <= lsn);
     let (_, bound) = walk::says(manifest, index);
     let entry = manifest.segments.get(index).filter(|entry| entry.base <= lsn);

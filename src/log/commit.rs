@@ -17,7 +17,7 @@ use crate::format::DATA_START;
 use crate::segment::Segment;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, thread, thread_local};
-use crate::watermark::Watermark;
+use crate::watermark::{Bell, Watermark};
 
 #[derive(Debug, Default)]
 pub(crate) struct Group {
@@ -31,6 +31,8 @@ pub(crate) struct Group {
     shared: AtomicBool,
     /// Grows with each cut back, by which a position can stop to be in the log.
     cuts: AtomicU64,
+    /// Tells readers in other processes of a sync.
+    bell: Option<Bell>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +70,9 @@ thread_local! {
 
 impl Group {
     pub(crate) fn new(watermark: Option<Watermark>) -> Group {
-        Group { state: Mutex::new(State { watermark, ..State::default() }), ..Group::default() }
+        let bell = watermark.as_ref().map(Watermark::bell);
+        let state = Mutex::new(State { watermark, ..State::default() });
+        Group { state, bell, ..Group::default() }
     }
 
     pub(crate) fn is_shared(&self) -> bool {
@@ -257,11 +261,9 @@ impl Engine {
     /// covered elect the next leader.
     fn stop_leading(&self, synced: Option<Synced>) {
         let mut state = self.group.state.lock();
-        let mut seals_due = false;
+        let (mut seals_due, mut noted) = (false, None);
         if let Some(Synced { end, took, records, rolled }) = synced {
-            if let Some(watermark) = &mut state.watermark {
-                watermark.note(end);
-            }
+            noted = state.watermark.as_mut().map(|watermark| watermark.note(end));
             self.raise_durable(end);
             let (covered, left) = (state.covered, self.group.waiting.load(Ordering::Relaxed));
             state.gather.synced(took, covered, left);
@@ -275,6 +277,9 @@ impl Engine {
         state.led = false;
         drop(state);
         self.group.synced.notify_all();
+        if let (Some(bell), Some(noted)) = (&self.group.bell, noted) {
+            bell.ring(noted);
+        }
         if seals_due {
             // The worker was woken by the roll, but may have looked before `durable` moved, and found nothing to seal.
             self.signal.wake();

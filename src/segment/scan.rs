@@ -10,14 +10,17 @@ use crate::format::{ALIGN, DATA_START, END_ROOM};
 use crate::storage::{DIRECT_ALIGN, File};
 
 const CHUNK: usize = 1 << 20;
+/// What one who reads on reads at once in the end.
+const LARGE_CHUNK: usize = 256 << 10;
 
 /// A part of a file held in memory; grows to the largest frame asked for, which its length bounds.
 #[derive(Debug)]
 pub(crate) struct Window {
     file: Arc<dyn File>,
     len: u64,
-    /// Read at once.
+    /// Read at once; doubles with each read that follows on the last one, up to `most`.
     chunk: usize,
+    most: usize,
     buffer: Vec<u8>,
     /// Where in `buffer` an address is a multiple of DIRECT_ALIGN, as direct reads need it.
     aligned: usize,
@@ -27,12 +30,13 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(file: Arc<dyn File>, len: u64) -> Window {
-        Window { file, len, chunk: CHUNK, buffer: Vec::new(), aligned: 0, start: 0, filled: 0 }
+        let (chunk, most, buffer) = (CHUNK, CHUNK, Vec::new());
+        Window { file, len, chunk, most, buffer, aligned: 0, start: 0, filled: 0 }
     }
 
     /// For a look at the first page alone.
     pub(crate) fn of_a_page(file: Arc<dyn File>, len: u64) -> Window {
-        Window { chunk: DIRECT_ALIGN, ..Window::new(file, len) }
+        Window { chunk: DIRECT_ALIGN, most: DIRECT_ALIGN, ..Window::new(file, len) }
     }
 
     /// Bytes `[offset, offset + len)`; none if the file ends before.
@@ -48,6 +52,13 @@ impl Window {
         Ok(held.and_then(|b| b.get(from..from.checked_add(len)?)))
     }
 
+    /// What is held of `[offset, offset + len)` since the last `get` of it: the same bytes, whatever becomes of the file.
+    #[inline]
+    fn held(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let from = self.aligned + usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.buffer.get(from..from.checked_add(len)?)
+    }
+
     fn fill(&mut self, offset: u64, len: usize) -> io::Result<()> {
         self.filled = 0;
         self.start = offset / DIRECT_ALIGN as u64 * DIRECT_ALIGN as u64;
@@ -56,6 +67,7 @@ impl Window {
             .next_multiple_of(DIRECT_ALIGN)
             .max(self.chunk);
         let want = want.min(left.next_multiple_of(DIRECT_ALIGN));
+        self.chunk = (self.chunk * 2).min(self.most);
         if self.buffer.len() < want + DIRECT_ALIGN {
             self.buffer = vec![0; want + DIRECT_ALIGN];
             self.aligned = self.buffer.as_ptr().align_offset(DIRECT_ALIGN).min(DIRECT_ALIGN);
@@ -103,6 +115,7 @@ pub(crate) struct Scan {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     in_batch: (u64, u64),
+    small: bool,
 }
 
 /// One step of a walk.
@@ -115,7 +128,16 @@ pub(crate) enum Step {
 impl Scan {
     pub(crate) fn new(window: Window, seed: u32, base: u64, size: u64, bound: Option<u64>) -> Scan {
         let place = Place { seed, base, size, offset: DATA_START };
-        Scan { window, place, bound, open_batch: None, records: 0, bytes: 0, in_batch: (0, 0) }
+        Scan {
+            window,
+            place,
+            bound,
+            open_batch: None,
+            records: 0,
+            bytes: 0,
+            in_batch: (0, 0),
+            small: false,
+        }
     }
 
     /// The next frame, or the end of the walk. An error of the file is the only error.
@@ -159,9 +181,24 @@ impl Scan {
         Ok(Step::Frame { offset: at, head })
     }
 
-    /// The payload of the frame that a step just gave.
-    pub(crate) fn payload(&mut self, offset: u64, head: Head) -> io::Result<&[u8]> {
-        Ok(self.window.get(offset + frame::HEADER_LEN, head.len as usize)?.unwrap_or(&[]))
+    /// The payload of the frame that a step just gave: the bytes that it checked, whatever has become of the file.
+    #[inline]
+    pub(crate) fn held(&self, offset: u64, len: usize) -> &[u8] {
+        self.window.held(offset + frame::HEADER_LEN, len).unwrap_or(&[])
+    }
+
+    /// The LSN of the frame that comes next.
+    #[inline]
+    pub(crate) fn lsn(&self) -> u64 {
+        self.place.lsn()
+    }
+
+    /// It reads little at first, and after each [`go_to`](Self::go_to), and more as it goes on: for who looks often
+    /// whether there is one record more.
+    pub(crate) fn begin_small(&mut self) {
+        self.window.chunk = DIRECT_ALIGN;
+        self.window.most = LARGE_CHUNK;
+        self.small = true;
     }
 
     /// Walks to the end; what the notes on the way say goes to `note`.
@@ -170,7 +207,7 @@ impl Scan {
             match self.step()? {
                 Step::Stopped(stop) => return Ok(stop),
                 Step::Frame { offset, head } if head.kind == Kind::Note => {
-                    if let Some(said) = Note::decode(self.payload(offset, head)?) {
+                    if let Some(said) = Note::decode(self.held(offset, head.len as usize)) {
                         note(&said);
                     }
                 }
@@ -210,6 +247,9 @@ impl Scan {
     /// Goes on at `offset`, where a frame begins that is in no batch or is its first; reads the file anew, as it is now.
     pub(crate) fn go_to(&mut self, offset: u64) {
         self.window.filled = 0;
+        if self.small {
+            self.window.chunk = DIRECT_ALIGN;
+        }
         self.place.offset = offset;
         (self.open_batch, self.in_batch) = (None, (0, 0));
     }

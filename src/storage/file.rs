@@ -4,10 +4,12 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{self, Advice, FallocateFlags, OFlags};
 use rustix::io::{Errno, pread, pwrite, pwritev, retry_on_intr};
+use rustix::thread::futex;
 
 use super::disk::Opened;
 use super::{Blocks, DIRECT_ALIGN, File, Region, Status, Writer, extents};
@@ -173,5 +175,32 @@ impl File for DiskFile {
             options.map_raw_read_only(&self.fd)?
         };
         Ok(Region::share(map, writable, published))
+    }
+
+    fn wait(
+        &self,
+        region: &Region,
+        offset: u64,
+        seen: [u8; 4],
+        at_most: Duration,
+    ) -> io::Result<()> {
+        let word = region.word(offset).ok_or(io::ErrorKind::InvalidInput)?;
+        // The kernel compares what the processor would load there.
+        let seen = u32::from_le_bytes(seen).to_le();
+        let time = futex::Timespec {
+            tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(at_most.subsec_nanos()),
+        };
+        // Not private: who wakes is another process, and the kernel knows both by the file (futex(2)).
+        match futex::wait(word, futex::Flags::empty(), seen, Some(&time)) {
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wake(&self, region: &Region, offset: u64) -> io::Result<()> {
+        let word = region.word(offset).ok_or(io::ErrorKind::InvalidInput)?;
+        futex::wake(word, futex::Flags::empty(), i32::MAX.unsigned_abs())?;
+        Ok(())
     }
 }

@@ -31,6 +31,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use disk::{Disk, create_directory};
 pub(crate) use region::{Region, Writer};
@@ -132,4 +133,15 @@ pub(crate) trait File: Send + Sync + Debug {
     fn punch_hole(&self, range: Range<u64>) -> io::Result<()>;
     /// Maps the first `len` bytes. Readers see those below `published`.
     fn map(&self, len: u64, writable: bool, published: u64) -> io::Result<Writer>;
+    /// Sleeps until someone, in whatever process, [`wake`](File::wake)s who waits for these four bytes of the mapping, for
+    /// `at_most` so long; not at all if they are not as they were `seen`. May return for no reason.
+    fn wait(
+        &self,
+        region: &Region,
+        offset: u64,
+        seen: [u8; 4],
+        at_most: Duration,
+    ) -> io::Result<()>;
+    /// Wakes all who wait for these four bytes of the file.
+    fn wake(&self, region: &Region, offset: u64) -> io::Result<()>;
 }

@@ -10,6 +10,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use memmap2::MmapRaw;
 use rustix::mm::{Advice, MsyncFlags, madvise, msync};
@@ -62,6 +63,19 @@ impl Region {
     pub(crate) fn published_from(&self, offset: u64) -> Option<&[u8]> {
         let published = self.published.load(Ordering::Acquire);
         self.bytes(offset, usize::try_from(published.checked_sub(offset)?).ok()?)
+    }
+
+    /// The four bytes at `offset` as what a futex waits for; the kernel alone looks at them.
+    pub(super) fn word(&self, offset: u64) -> Option<&AtomicU32> {
+        let start = usize::try_from(offset).ok().filter(|at| at % align_of::<AtomicU32>() == 0)?;
+        if start.checked_add(size_of::<AtomicU32>())? > self.map.len() {
+            return None;
+        }
+        // SAFETY: inside the mapping, by the check.
+        let word = unsafe { self.map.as_mut_ptr().add(start) };
+        // SAFETY: aligned, since a mapping begins at a page; mapped for as long as `self` lives; and no one here makes a
+        // reference to it that is not this one: the file is no segment.
+        Some(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 
     /// Reads the pages of `[offset, offset + len)` in, so that touching them meets an unreadable

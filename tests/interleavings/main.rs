@@ -21,6 +21,7 @@ mod cut;
 mod full;
 mod notes;
 mod read;
+mod reader;
 mod retain;
 
 use std::sync::Arc;

@@ -126,7 +126,7 @@ fn in_order(log: &Log) {
 }
 
 /// Nothing from the checkpoint on is missing; before it, whole segments may be.
-fn check_from(diary: &mut Diary, found: &[(Lsn, Vec<u8>)], checkpoint: Lsn) {
+pub(crate) fn check_from(diary: &mut Diary, found: &[(Lsn, Vec<u8>)], checkpoint: Lsn) {
     let first = found.first().map_or(Lsn::new(u64::MAX), |(lsn, _)| *lsn).min(checkpoint);
     let told = diary.told.clone();
     diary.told.retain(|(lsn, _)| *lsn >= first);
