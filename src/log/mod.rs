@@ -11,6 +11,7 @@ mod gather;
 mod on_sim;
 mod read;
 mod recover;
+mod reset;
 mod retain;
 mod stats;
 mod upkeep;

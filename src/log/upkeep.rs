@@ -22,6 +22,8 @@ pub(super) struct Change<'a> {
     pub(super) clean_end: Option<u64>,
     /// The end of the log after a cut back: later segments are left out, the next ready one is active.
     pub(super) cut: Option<u64>,
+    /// All records are left out: the next ready segment is active, and the log begins there.
+    pub(super) anew: bool,
 }
 
 impl Engine {
@@ -109,12 +111,7 @@ impl Engine {
     /// Makes a segment ready and names it in a durable manifest: only then may it be appended to.
     pub(super) fn provide(&self, upkeep: &mut Upkeep) -> Result<()> {
         self.refill_reserve(upkeep)?;
-        let made = self.files.make_segment(&mut upkeep.stock);
-        let Made { writer: mut made, cold } = made.map_err(|e| self.health.unless_full(e))?;
-        if cold {
-            self.warm(made.segment())?;
-            made.warmed();
-        }
+        let made = self.make(upkeep)?;
         let identity = *made.segment().identity();
         upkeep.stock.next_id = identity.id + 1;
         upkeep.stock.next_base = identity.base + identity.size;
@@ -129,6 +126,17 @@ impl Engine {
         }
         self.tail.lock().ready.push_back(made);
         Ok(())
+    }
+
+    /// Makes a segment, which no manifest names; the numbers in the stock stand.
+    pub(super) fn make(&self, upkeep: &mut Upkeep) -> Result<SegmentWriter> {
+        let made = self.files.make_segment(&mut upkeep.stock);
+        let Made { writer: mut made, cold } = made.map_err(|e| self.health.unless_full(e))?;
+        if cold {
+            self.warm(made.segment())?;
+            made.warmed();
+        }
+        Ok(made)
     }
 
     /// What a checkpoint took of a full disk comes before the next segment, which else would take the room, and the
@@ -190,9 +198,6 @@ impl Engine {
 
     fn compose(&self, upkeep: &Upkeep, change: &Change<'_>, tail: &Tail) -> Manifest {
         let durable = self.durable();
-        let checkpoint = change
-            .checkpoint
-            .unwrap_or_else(|| self.checkpoint.load(std::sync::atomic::Ordering::Acquire));
         let mut segments: Vec<Entry> = Vec::new();
         // The first that is not sealed is called active, whoever is appended to by now: recovery
         // starts there and follows the end frames.
@@ -200,7 +205,8 @@ impl Engine {
             None | Some(State::Sealed) => State::Active,
             Some(State::Active | State::Ready) => State::Ready,
         };
-        for slot in self.catalog.snapshot() {
+        let slots = if change.anew { Vec::new() } else { self.catalog.snapshot() };
+        for slot in slots {
             let identity = slot.identity();
             let end = match (slot.end(), change.cut) {
                 (_, Some(cut)) if cut <= identity.base => continue,
@@ -219,9 +225,14 @@ impl Engine {
         for writer in ready {
             segments.push(files::entry(writer.segment().identity(), open_state(&segments), 0));
         }
-        let durable = match (change.cut, tail.ready.front()) {
-            (Some(_), Some(next)) => next.lsn(),
+        let durable = match tail.ready.front() {
+            Some(next) if change.anew || change.cut.is_some() => next.lsn(),
             _ => durable,
+        };
+        let checkpoint = match change.checkpoint {
+            Some(checkpoint) => checkpoint,
+            None if change.anew => durable,
+            None => self.checkpoint.load(std::sync::atomic::Ordering::Acquire),
         };
         Manifest {
             log_id: self.files.log_id,

@@ -17,6 +17,9 @@ pub(crate) enum Op {
     Roll,
     Checkpoint(u8),
     Truncate(u8),
+    /// So many half pages behind the end.
+    ResetTo(u8),
+    TruncateAll,
     Read(u8),
     /// What the background thread does.
     Step,
@@ -183,6 +186,19 @@ impl Run {
                     }
                 }
             }
+            Op::ResetTo(halves) => {
+                let lsn = duralog::Lsn::new(log.end().get() + u64::from(*halves) * 2048);
+                let exact = lsn.get() % 4096 == 0 && lsn.get() >= log.end().get() + 4096;
+                self.model.reset_asked();
+                let reset = log.reset_to(lsn).inspect(|start| {
+                    assert!(if exact { *start == lsn } else { *start >= lsn });
+                });
+                self.reset(&log, reset.map(drop));
+            }
+            Op::TruncateAll => {
+                self.model.reset_asked();
+                self.reset(&log, log.truncate_all());
+            }
             Op::Read(fraction) => {
                 if let Some(at) = self.at(*fraction) {
                     let kept = self.model.records[at].clone();
@@ -196,6 +212,21 @@ impl Run {
             Op::Close | Op::Reopen => return self.reopen(log, matches!(op, Op::Close)),
         }
         Some(log)
+    }
+
+    fn reset(&mut self, log: &Log, done: Result<(), Error>) {
+        match done {
+            Ok(()) => {
+                assert_eq!((log.head(), log.durable()), (log.end(), log.end()));
+                self.model.reset_done(Some(log.checkpoint_lsn()));
+            }
+            Err(error) => {
+                if !error.is_poisoned() {
+                    self.model.reset_done(None);
+                }
+                self.failed(error);
+            }
+        }
     }
 
     fn told(&mut self, lsns: Result<Vec<duralog::Lsn>, Error>, payloads: Vec<Vec<u8>>) {

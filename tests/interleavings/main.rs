@@ -20,6 +20,7 @@ mod commit;
 mod cut;
 mod full;
 mod read;
+mod reset;
 mod retain;
 
 use std::sync::Arc;
