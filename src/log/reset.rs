@@ -197,6 +197,7 @@ impl Engine {
     /// The log stands anew, whatever becomes of the files.
     fn give_dropped_back(&self, upkeep: &mut Upkeep) {
         drop(self.release_retired(upkeep));
+        drop(self.keep_reserve(upkeep));
         self.signal.wake();
     }
 }

@@ -16,6 +16,8 @@ use crate::segment::{Segment, SegmentWriter, Way};
 pub(super) struct Change<'a> {
     /// A segment made ready, to be named for the first time.
     pub(super) ready: Option<&'a SegmentWriter>,
+    /// It takes no room.
+    pub(super) recycled: bool,
     /// The checkpoint; segments wholly below it are left out.
     pub(super) checkpoint: Option<u64>,
     /// The position at which the log is closed.
@@ -111,11 +113,13 @@ impl Engine {
     /// Makes a segment ready and names it in a durable manifest: only then may it be appended to.
     pub(super) fn provide(&self, upkeep: &mut Upkeep) -> Result<()> {
         self.refill_reserve(upkeep)?;
+        let spare = upkeep.stock.pool.len();
         let made = self.make(upkeep)?;
+        let recycled = upkeep.stock.pool.len() < spare;
         let identity = *made.segment().identity();
         upkeep.stock.next_id = identity.id + 1;
         upkeep.stock.next_base = identity.base + identity.size;
-        let change = Change { ready: Some(&made), ..Change::default() };
+        let change = Change { ready: Some(&made), recycled, ..Change::default() };
         if let Err(error) = self.write_manifest(upkeep, &change) {
             if matches!(error, Error::Full { .. }) {
                 // Nothing names it; the numbers were never used.
@@ -125,12 +129,20 @@ impl Engine {
             return Err(error);
         }
         self.tail.lock().ready.push_back(made);
-        Ok(())
+        if recycled { self.keep_reserve(upkeep) } else { Ok(()) }
+    }
+
+    /// After a manifest that may have taken the reserve: as much of it as there is room for, before another program takes
+    /// that.
+    pub(super) fn keep_reserve(&self, upkeep: &mut Upkeep) -> Result<()> {
+        let kept = self.files.fill_some_reserve(&mut upkeep.stock);
+        kept.map(drop).map_err(|e| self.health.poison(e))
     }
 
     /// Makes a segment, which no manifest names; the numbers in the stock stand.
     pub(super) fn make(&self, upkeep: &mut Upkeep) -> Result<SegmentWriter> {
-        let made = self.files.make_segment(&mut upkeep.stock);
+        let size = self.files.options.segment_size;
+        let made = self.files.make_segment(&mut upkeep.stock, size);
         let Made { writer: mut made, cold } = made.map_err(|e| self.health.unless_full(e))?;
         if cold {
             self.warm(made.segment())?;
@@ -147,12 +159,7 @@ impl Engine {
         if filled || !stock.had_reserve || !stock.pool.is_empty() {
             return Ok(());
         }
-        let what = "the room for the reserve has to come first";
-        Err(Error::Full {
-            op: "fallocate",
-            path: self.files.directory.path().join(manifest::RESERVE),
-            source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
-        })
+        Err(self.files.owes_reserve())
     }
 
     fn seals_due(&self, upkeep: &Upkeep) -> bool {
@@ -168,7 +175,7 @@ impl Engine {
         // The append lock is not held across the system calls.
         let manifest = self.compose(upkeep, change, &self.tail.lock());
         // What gives space back, or ends the use of the log, may spend the reserve; a new segment may not.
-        let reserve = change.checkpoint.is_some() || change.clean_end.is_some();
+        let reserve = change.checkpoint.is_some() || change.clean_end.is_some() || change.recycled;
         self.store(upkeep, &manifest, reserve)?;
         // Sealed for good: open from now on only while someone reads.
         let sealed = |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);

@@ -24,6 +24,7 @@ fn positions_are_in_order(log: &Log) {
 /// Whether the record was appended after the reset had returned.
 fn append_beside(hand: &mut Hand, reset: &Reset) -> Option<(Lsn, bool)> {
     let after = reset.done.load(Ordering::SeqCst);
+    let syncs = hand.log.stats().syncs;
     let lsn = hand.append(if draw(2) == 0 { HALF } else { WHOLE })?;
     let committed = hand.log.commit_to(lsn);
     match committed {
@@ -33,6 +34,8 @@ fn append_beside(hand: &mut Hand, reset: &Reset) -> Option<(Lsn, bool)> {
         }
         committed => {
             if hand.unless_off(committed).is_some() {
+                let synced = hand.log.stats().syncs > syncs;
+                assert!(synced || lsn >= hand.log.head(), "P1: Ok for a record that was dropped");
                 hand.owes(Lsn::new(lsn.get() + 1));
             }
         }
