@@ -17,6 +17,8 @@ pub(crate) const RESERVE: &str = "RESERVE";
 /// Room for the manifest of 1,400 segments, and for what the file system keeps back before it names it: xfs
 /// did so at 64 and at 256 KiB (measured), not at 512.
 const RESERVE_SIZE: u64 = 512 << 10;
+/// A part of one that is worth keeping: room for the manifest of a few segments.
+const LEAST_RESERVE: u64 = 8 << 10;
 /// No allocation larger than a manifest can be.
 const MAX_SIZE: u64 = 64 << 20;
 
@@ -141,8 +143,11 @@ pub(crate) fn fill_reserve(directory: &dyn Directory) -> Result<()> {
                 Ok((_, there)) if there.len == RESERVE_SIZE && there.held >= RESERVE_SIZE => {
                     return Ok(());
                 }
-                // Restored by a tool that leaves out zeros; or on a file system that tells no blocks.
-                Ok((file, there)) if there.len == RESERVE_SIZE => return fill(&*file, &path),
+                // Restored by a tool that leaves out zeros; on a file system that tells no blocks; or a part of one, which
+                // is better than none.
+                Ok((file, there)) if there.len == RESERVE_SIZE || there.held > 0 => {
+                    return fill(&*file, &path, RESERVE_SIZE);
+                }
                 // One that a crash left empty holds nothing back.
                 _ => {}
             }
@@ -151,7 +156,7 @@ pub(crate) fn fill_reserve(directory: &dyn Directory) -> Result<()> {
         }
         Err(e) => return Err(Error::io("open", &path, e)),
     };
-    let filled = fill(&*file, &path)
+    let filled = fill(&*file, &path, RESERVE_SIZE)
         .and_then(|()| directory.sync().map_err(|e| Error::io("fsync", directory.path(), e)));
     if filled.is_err() {
         // If it stays it is replaced the next time, or is a reserve.
@@ -160,9 +165,32 @@ pub(crate) fn fill_reserve(directory: &dyn Directory) -> Result<()> {
     filled
 }
 
-fn fill(reserve: &dyn File, path: &Path) -> Result<()> {
+/// Makes a reserve of what room there is, if there is none. A name that cannot be removed stays: it is replaced the next
+/// time, or is a reserve.
+pub(crate) fn keep_some_reserve(directory: &dyn Directory) -> Result<()> {
+    let path = directory.path().join(RESERVE);
+    let mut size = RESERVE_SIZE / 8 * 7;
+    while size >= LEAST_RESERVE {
+        let kept = match directory.create(RESERVE) {
+            Ok(file) => fill(&*file, &path, size),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(e) => Err(Error::io("open", &path, e)),
+        };
+        match kept {
+            Err(Error::Full { .. }) => drop(remove_if_there(directory, RESERVE)),
+            kept => {
+                kept?;
+                return directory.sync().map_err(|e| Error::io("fsync", directory.path(), e));
+            }
+        }
+        size -= size.div_ceil(8).next_multiple_of(4096);
+    }
+    Ok(())
+}
+
+fn fill(reserve: &dyn File, path: &Path, size: u64) -> Result<()> {
     reserve
-        .allocate(RESERVE_SIZE)
+        .allocate(size)
         .map_err(|e| Error::io("fallocate", path, e))
         .and_then(|()| reserve.sync().map_err(|e| Error::io("fdatasync", path, e)))
 }

@@ -59,7 +59,7 @@ mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(
 mutant notes-not-in-the-manifest src/log/upkeep.rs 's/let notes = tail.notes.as_of\(.*\);/let notes = crate::format::notes::Notes::default();/' --test crash power_cut
 mutant notes-not-walked src/log/recover.rs 's/scan.run\(\|note\| found.notes.apply\(note\)\)/scan.run(|_| ())/' --test crash power_cut
 mutant note-kept-before-it-is-durable src/log/notes.rs 's/take_while\(\|\(lsn, _\)\| \*lsn < durable\)/take_while(|(lsn, _)| *lsn < durable.max(u64::MAX))/' --test crash power_cut
-mutant notes-cut-with-the-records src/log/upkeep.rs 's/change.cut.map_or\(durable, \|_\| u64::MAX\)/durable.min(change.cut.unwrap_or(durable))/' --test crash
+mutant notes-cut-with-the-records src/log/upkeep.rs 's/if cut \{ u64::MAX \} else \{ durable \}/if cut { durable.min(change.cut.unwrap_or(0)) } else { durable }/' --test crash
 mutant consumer-freed-before-its-ack-is-durable src/log/notes.rs 's/now.slowest\(\).into_iter\(\).chain\(durable.slowest\(\)\).min\(\)/now.slowest().or(durable.slowest())/' --test notes
 mutant new-consumer-passed-over src/log/notes.rs 's/now.slowest\(\).into_iter\(\).chain\(durable.slowest\(\)\).min\(\)/durable.slowest().or(now.slowest())/' --test notes
 mutant archive-not-asked src/log/upkeep.rs 's/change.checkpoint.map\(\|to\| to.min\(notes.archived.unwrap_or\(u64::MAX\)\)\)/change.checkpoint/' --test notes

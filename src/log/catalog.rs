@@ -175,4 +175,15 @@ impl Catalog {
         out.iter().for_each(|slot| slot.retire());
         out
     }
+
+    /// Puts one slot in the place of all; they come back, and no one can pin them any more. No one sees the catalog
+    /// while `meanwhile` runs.
+    pub(crate) fn replace(&self, only: Arc<Slot>, meanwhile: impl FnOnce()) -> Vec<Arc<Slot>> {
+        let mut slots = self.slots.write();
+        let out = std::mem::replace(&mut *slots, vec![only]);
+        meanwhile();
+        drop(slots);
+        out.iter().for_each(|slot| slot.retire());
+        out
+    }
 }

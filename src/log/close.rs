@@ -29,7 +29,11 @@ impl Engine {
             return Ok(());
         }
         let change = Change { clean_end: Some(self.end()), ..Default::default() };
-        self.write_manifest(&mut upkeep, &change).map(|_| ())
+        self.write_manifest(&mut upkeep, &change)?;
+        // On a full disk that took the reserve, and the next opening needs it: before another program takes the room.
+        // The log is closed, whatever becomes of it.
+        drop(self.files.fill_some_reserve(&mut upkeep.stock));
+        Ok(())
     }
 
     pub(super) fn unlock(&self) -> Result<()> {

@@ -302,12 +302,17 @@ impl Engine {
         drop(state);
         let end = cut();
         if let Ok(Some(end)) = end {
-            // Before `durable` moves past what was cut: whoever waits for that must see the cut.
-            self.group.cuts.fetch_add(1, Ordering::AcqRel);
-            self.raise_durable(end);
+            self.pass_over(end);
         }
         self.stop_leading(None);
         Ok(end?.is_some())
+    }
+
+    /// All below `end` is durable or was cut away.
+    pub(super) fn pass_over(&self, end: u64) {
+        // Before `durable` moves past what was cut: whoever waits for that must see the cut.
+        self.group.cuts.fetch_add(1, Ordering::AcqRel);
+        self.raise_durable(end);
     }
 
     /// Syncs so far, and the records that they covered.

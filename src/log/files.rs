@@ -74,7 +74,7 @@ impl Files {
 
     /// Makes the next segment: a recycled file if there is one, else a new one; on the disk with its
     /// name, but in no manifest yet. The numbers in `stock` move on only once one names it.
-    pub(crate) fn make_segment(&self, stock: &mut Stock) -> Result<Made> {
+    pub(crate) fn make_segment(&self, stock: &mut Stock, size: u64) -> Result<Made> {
         let random = self
             .directory
             .random()
@@ -83,14 +83,14 @@ impl Files {
             log_id: self.log_id,
             id: stock.next_id,
             base: stock.next_base,
-            size: self.options.segment_size,
+            size,
             salt: crate::format::u64_at(&random, 0).unwrap_or(0),
         };
         let name = file_name(identity.id);
         let path = self.directory.path().join(&name);
         let sync_name =
             || self.directory.sync().map_err(|e| Error::io("fsync", self.directory.path(), e));
-        let recycled = stock.pool.pop();
+        let recycled = if size == self.options.segment_size { stock.pool.pop() } else { None };
         let cold = recycled.is_some();
         let ahead = self.way.written_ahead(identity.size);
         let made = match recycled {
@@ -145,6 +145,25 @@ impl Files {
                 stock.had_reserve = true;
                 true
             }),
+        }
+    }
+
+    /// The same, but of one that is owed as much as there is room for, before another program takes that.
+    pub(crate) fn fill_some_reserve(&self, stock: &mut Stock) -> Result<bool> {
+        let filled = self.fill_reserve(stock)?;
+        if !filled && stock.had_reserve {
+            crate::manifest::keep_some_reserve(&*self.directory)?;
+        }
+        Ok(filled)
+    }
+
+    /// Why no new segment is made.
+    pub(crate) fn owes_reserve(&self) -> Error {
+        let what = "the room for the reserve has to come first";
+        Error::Full {
+            op: "fallocate",
+            path: self.directory.path().join(crate::manifest::RESERVE),
+            source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
         }
     }
 

@@ -14,6 +14,7 @@ mod notes;
 mod on_sim;
 mod read;
 mod recover;
+mod reset;
 mod retain;
 mod stats;
 mod upkeep;

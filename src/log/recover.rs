@@ -264,7 +264,8 @@ fn take_over(
         next_id: manifest.next_id,
         next_base: manifest.next_base,
         pool: Vec::new(),
-        had_reserve: false,
+        // The manifest just now may have taken it.
+        had_reserve: names.iter().any(|name| name == manifest::RESERVE),
     };
     // From here on the end of the log stands; what has no place in it may go.
     manifest::remove_if_there(directory, manifest::NEW)?;
@@ -274,14 +275,14 @@ fn take_over(
         removed += 1;
     }
     // Before any segment takes the room: a checkpoint on a full disk lives on it.
-    files.fill_reserve(&mut stock)?;
+    let has_reserve = files.fill_some_reserve(&mut stock)?;
     for entry in &found.sealed {
         give_rest_back(directory, entry);
     }
     let (writer, ready, watermark) = match clean {
         Some(opened) => opened,
         None => {
-            let writer = first_segment(&files, &mut manifest, &mut stock)?;
+            let writer = first_segment(&files, &mut manifest, &mut stock, has_reserve)?;
             // Only now: until a manifest knew what it says, it was evidence.
             let watermark = Watermark::open(&*files.directory, files.log_id)?;
             (writer, VecDeque::new(), watermark)
@@ -304,23 +305,56 @@ fn open_clean(
     Ok((writer, ready, Watermark::open(&*files.directory, files.log_id)?))
 }
 
-/// Makes the segment to go on in, and names it in a durable manifest.
+/// What the segment to go on in is made of where there is no room for a full one: of the reserve, which has to hold a
+/// manifest besides.
+const SMALL: [u64; 3] = [64 << 10, 32 << 10, 16 << 10];
+
+/// Makes the segment to go on in, and names it in a durable manifest. With no byte free a small one: a log that could not
+/// be opened could not be checkpointed either, and so could not give room back.
 fn first_segment(
     files: &Files,
     manifest: &mut Manifest,
     stock: &mut Stock,
+    has_reserve: bool,
+) -> Result<SegmentWriter> {
+    let full = files.options.segment_size;
+    // As for any segment: the room of a reserve that is owed is not for a full one.
+    let mut made = match has_reserve || !stock.had_reserve || !stock.pool.is_empty() {
+        true => named_segment(files, manifest, stock, full),
+        false => Err(files.owes_reserve()),
+    };
+    if !is_full(&made) {
+        return made;
+    }
+    manifest::release_reserve(&*files.directory)?;
+    for size in SMALL.into_iter().filter(|size| *size <= full) {
+        // Journaling file systems hand out what the last try took only once its removal is committed.
+        files.directory.sync().map_err(|e| Error::io("fsync", files.directory.path(), e))?;
+        made = named_segment(files, manifest, stock, size);
+        if !is_full(&made) {
+            break;
+        }
+    }
+    // Of what is left, for the next checkpoint.
+    files.fill_some_reserve(stock)?;
+    made
+}
+
+fn is_full<T>(made: &Result<T>) -> bool {
+    matches!(made, Err(Error::Full { .. }))
+}
+
+/// `Full`: nothing has changed.
+fn named_segment(
+    files: &Files,
+    manifest: &mut Manifest,
+    stock: &mut Stock,
+    size: u64,
 ) -> Result<SegmentWriter> {
     let directory = &*files.directory;
-    let Made { mut writer, cold } = match files.make_segment(stock) {
-        // The reserve may have taken the room that there was.
-        Err(Error::Full { .. }) if manifest::release_reserve(directory)? => {
-            files.make_segment(stock)?
-        }
-        made => made?,
-    };
+    let Made { mut writer, cold } = files.make_segment(stock, size)?;
     if cold {
         // Where an append may also write, so much has to be there at once, and the rest is warmed in the background.
-        let size = writer.segment().identity().size;
         let first = if files.way == Way::Either { chunk(size) } else { size };
         let ahead = Ahead { range: 0..first, fills: false, reads: true };
         writer.segment().get_ready(directory, &ahead)?;
@@ -330,19 +364,24 @@ fn first_segment(
         }
     }
     let identity = *writer.segment().identity();
-    (stock.next_id, stock.next_base) = (identity.id + 1, identity.base + identity.size);
-    manifest.generation += 1;
-    (manifest.next_id, manifest.next_base) = (stock.next_id, stock.next_base);
-    manifest.segments.push(files::entry(&identity, State::Active, 0));
-    // Everything below the new window is durable: all that is reported was read from the disk.
-    manifest.durable = identity.base + DATA_START;
-    if let Err(error) = manifest::store(directory, manifest, true) {
+    let mut named = Manifest {
+        generation: manifest.generation + 1,
+        next_id: identity.id + 1,
+        next_base: identity.base + size,
+        // Everything below the new window is durable: all that is reported was read from the disk.
+        durable: identity.base + DATA_START,
+        ..manifest.clone()
+    };
+    named.segments.push(files::entry(&identity, State::Active, 0));
+    if let Err(error) = manifest::store(directory, &named, true) {
         if matches!(error, Error::Full { .. }) {
             files.discard(identity.id);
         }
         return Err(error);
     }
-    stock.generation = manifest.generation;
+    (stock.generation, stock.next_id, stock.next_base) =
+        (named.generation, named.next_id, named.next_base);
+    *manifest = named;
     Ok(writer)
 }
 

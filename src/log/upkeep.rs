@@ -16,12 +16,16 @@ use crate::segment::{Segment, SegmentWriter, Way};
 pub(super) struct Change<'a> {
     /// A segment made ready, to be named for the first time.
     pub(super) ready: Option<&'a SegmentWriter>,
+    /// It takes no room.
+    pub(super) recycled: bool,
     /// The checkpoint; segments wholly below it are left out.
     pub(super) checkpoint: Option<u64>,
     /// The position at which the log is closed.
     pub(super) clean_end: Option<u64>,
     /// The end of the log after a cut back: later segments are left out, the next ready one is active.
     pub(super) cut: Option<u64>,
+    /// All records are left out: the next ready segment is active, and the log begins there.
+    pub(super) anew: bool,
 }
 
 impl Engine {
@@ -113,16 +117,13 @@ impl Engine {
     /// Makes a segment ready and names it in a durable manifest: only then may it be appended to.
     pub(super) fn provide(&self, upkeep: &mut Upkeep) -> Result<()> {
         self.refill_reserve(upkeep)?;
-        let made = self.files.make_segment(&mut upkeep.stock);
-        let Made { writer: mut made, cold } = made.map_err(|e| self.health.unless_full(e))?;
-        if cold {
-            self.warm(made.segment())?;
-            made.warmed();
-        }
+        let spare = upkeep.stock.pool.len();
+        let made = self.make(upkeep)?;
+        let recycled = upkeep.stock.pool.len() < spare;
         let identity = *made.segment().identity();
         upkeep.stock.next_id = identity.id + 1;
         upkeep.stock.next_base = identity.base + identity.size;
-        let change = Change { ready: Some(&made), ..Change::default() };
+        let change = Change { ready: Some(&made), recycled, ..Change::default() };
         if let Err(error) = self.write_manifest(upkeep, &change) {
             if matches!(error, Error::Full { .. }) {
                 // Nothing names it; the numbers were never used.
@@ -132,7 +133,26 @@ impl Engine {
             return Err(error);
         }
         self.tail.lock().ready.push_back(made);
-        Ok(())
+        if recycled { self.keep_reserve(upkeep) } else { Ok(()) }
+    }
+
+    /// After a manifest that may have taken the reserve: as much of it as there is room for, before another program takes
+    /// that.
+    pub(super) fn keep_reserve(&self, upkeep: &mut Upkeep) -> Result<()> {
+        let kept = self.files.fill_some_reserve(&mut upkeep.stock);
+        kept.map(drop).map_err(|e| self.health.poison(e))
+    }
+
+    /// Makes a segment, which no manifest names; the numbers in the stock stand.
+    pub(super) fn make(&self, upkeep: &mut Upkeep) -> Result<SegmentWriter> {
+        let size = self.files.options.segment_size;
+        let made = self.files.make_segment(&mut upkeep.stock, size);
+        let Made { writer: mut made, cold } = made.map_err(|e| self.health.unless_full(e))?;
+        if cold {
+            self.warm(made.segment())?;
+            made.warmed();
+        }
+        Ok(made)
     }
 
     /// What a checkpoint took of a full disk comes before the next segment, which else would take the room, and the
@@ -143,12 +163,7 @@ impl Engine {
         if filled || !stock.had_reserve || !stock.pool.is_empty() {
             return Ok(());
         }
-        let what = "the room for the reserve has to come first";
-        Err(Error::Full {
-            op: "fallocate",
-            path: self.files.directory.path().join(manifest::RESERVE),
-            source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
-        })
+        Err(self.files.owes_reserve())
     }
 
     fn seals_due(&self, upkeep: &Upkeep) -> bool {
@@ -164,7 +179,7 @@ impl Engine {
         // The append lock is not held across the system calls.
         let manifest = self.compose(upkeep, change, &self.tail.lock());
         // What gives space back, or ends the use of the log, may spend the reserve; a new segment may not.
-        let reserve = change.checkpoint.is_some() || change.clean_end.is_some();
+        let reserve = change.checkpoint.is_some() || change.clean_end.is_some() || change.recycled;
         self.store(upkeep, &manifest, reserve)?;
         // Sealed for good: open from now on only while someone reads.
         let sealed = |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);
@@ -194,12 +209,10 @@ impl Engine {
 
     fn compose(&self, upkeep: &Upkeep, change: &Change<'_>, tail: &Tail) -> Manifest {
         let durable = self.durable();
-        let checkpoint = change
-            .checkpoint
-            .unwrap_or_else(|| self.checkpoint.load(std::sync::atomic::Ordering::Acquire));
         let mut segments: Vec<Entry> = Vec::new();
         // A cut makes all of them durable: what a note says holds whichever records are cut.
-        let notes = tail.notes.as_of(change.cut.map_or(durable, |_| u64::MAX));
+        let cut = change.anew || change.cut.is_some();
+        let notes = tail.notes.as_of(if cut { u64::MAX } else { durable });
         let free_below = change.checkpoint.map(|to| to.min(notes.archived.unwrap_or(u64::MAX)));
         // The first that is not sealed is called active, whoever is appended to by now: recovery
         // starts there and follows the end frames.
@@ -207,7 +220,8 @@ impl Engine {
             None | Some(State::Sealed) => State::Active,
             Some(State::Active | State::Ready) => State::Ready,
         };
-        for slot in self.catalog.snapshot() {
+        let slots = if change.anew { Vec::new() } else { self.catalog.snapshot() };
+        for slot in slots {
             let identity = slot.identity();
             let end = match (slot.end(), change.cut) {
                 (_, Some(cut)) if cut <= identity.base => continue,
@@ -226,9 +240,14 @@ impl Engine {
         for writer in ready {
             segments.push(files::entry(writer.segment().identity(), open_state(&segments), 0));
         }
-        let durable = match (change.cut, tail.ready.front()) {
-            (Some(_), Some(next)) => next.lsn(),
+        let durable = match tail.ready.front() {
+            Some(next) if change.anew || change.cut.is_some() => next.lsn(),
             _ => durable,
+        };
+        let checkpoint = match change.checkpoint {
+            Some(checkpoint) => checkpoint,
+            None if change.anew => durable,
+            None => self.checkpoint.load(std::sync::atomic::Ordering::Acquire),
         };
         Manifest {
             log_id: self.files.log_id,

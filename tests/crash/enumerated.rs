@@ -108,6 +108,19 @@ fn scripts() -> Vec<(&'static str, Vec<Op>)> {
             "notes in what is cut",
             vec![Durable(9), Append(50), Metadata(20), Truncate(0), Durable(7)],
         ),
+        (
+            "a reset",
+            vec![Durable(40), Roll, Durable(50), Step, Append(9), ResetTo(2), Append(7), Commit],
+        ),
+        ("a reset within a ready window", vec![Durable(40), Step, ResetTo(3), Durable(7), Roll]),
+        (
+            "all is truncated",
+            vec![Durable(40), Roll, Append(9), TruncateAll, Append(7), Commit, TruncateAll],
+        ),
+        (
+            "a reset that recycles",
+            vec![Durable(90), Roll, Durable(90), Step, Checkpoint(255), ResetTo(9), Durable(8)],
+        ),
         ("a clean close", vec![Durable(40), Append(6), Close, Durable(50), Close]),
     ]
 }

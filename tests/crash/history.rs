@@ -27,6 +27,9 @@ pub(crate) enum Op {
     /// Everything below the record this far through the log.
     Archived(u8),
     NotArchived,
+    /// So many half pages behind the end.
+    ResetTo(u8),
+    TruncateAll,
     Read(u8),
     /// What the background thread does.
     Step,
@@ -253,6 +256,19 @@ impl Run {
                 self.said(Key::Archived, Vec::new(), said);
                 self.model.committed_to(log.durable());
             }
+            Op::ResetTo(halves) => {
+                let lsn = duralog::Lsn::new(log.end().get() + u64::from(*halves) * 2048);
+                let exact = lsn.get() % 4096 == 0 && lsn.get() >= log.end().get() + 4096;
+                self.model.reset_asked();
+                let reset = log.reset_to(lsn).inspect(|start| {
+                    assert!(if exact { *start == lsn } else { *start >= lsn });
+                });
+                self.reset(&log, reset.map(drop));
+            }
+            Op::TruncateAll => {
+                self.model.reset_asked();
+                self.reset(&log, log.truncate_all());
+            }
             Op::Read(fraction) => {
                 if let Some(at) = self.at(*fraction) {
                     let kept = self.model.records[at].clone();
@@ -275,6 +291,21 @@ impl Run {
         }
         if let Err(error) = said {
             self.failed(error);
+        }
+    }
+
+    fn reset(&mut self, log: &Log, done: Result<(), Error>) {
+        match done {
+            Ok(()) => {
+                assert_eq!((log.head(), log.durable()), (log.end(), log.end()));
+                self.model.reset_done(Some(log.checkpoint_lsn()));
+            }
+            Err(error) => {
+                if !error.is_poisoned() {
+                    self.model.reset_done(None);
+                }
+                self.failed(error);
+            }
         }
     }
 

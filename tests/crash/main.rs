@@ -19,6 +19,7 @@ mod evidence;
 mod faults;
 mod found;
 mod found_full;
+mod found_zero;
 mod history;
 mod model;
 mod notes;

@@ -31,6 +31,8 @@ pub(crate) struct Model {
     attempts: Vec<Attempt>,
     /// A cut that failed, or was under way: how many records it was to keep.
     maybe_cut: Option<usize>,
+    /// All records were dropped, or are about to be.
+    maybe_reset: bool,
     /// The checkpoint that returned, and the one that was asked for.
     pub(crate) checkpoint: Lsn,
     pub(crate) checkpoint_asked: Lsn,
@@ -92,6 +94,24 @@ impl Model {
         }
     }
 
+    pub(crate) fn reset_asked(&mut self) {
+        self.maybe_reset = true;
+    }
+
+    /// The reset returned: where the log begins now, or nothing was changed.
+    pub(crate) fn reset_done(&mut self, start: Option<Lsn>) {
+        self.maybe_reset = false;
+        if let Some(start) = start {
+            let last = self.named.last_key_value().map(|(lsn, _)| *lsn);
+            assert!(last.is_none_or(|last| last < start), "P2: {start} was in use");
+            self.records.clear();
+            self.attempts.clear();
+            self.notes.cut();
+            (self.committed, self.committed_before) = (0, 0);
+            (self.checkpoint, self.checkpoint_asked) = (start, start);
+        }
+    }
+
     fn lower_bound(&self, end: End) -> usize {
         match end {
             End::PowerCut => self.committed,
@@ -115,6 +135,11 @@ impl Model {
                 Err(error) if !error.is_corrupt() => return false,
                 Err(error) => panic!("a power cut is never damage: {error}"),
             }
+        }
+        if self.maybe_reset {
+            // All or nothing: nothing else moves the checkpoint now.
+            let start = Some(log.checkpoint_lsn()).filter(|lsn| *lsn > self.checkpoint_asked);
+            self.reset_done(start);
         }
         let last = found.last().map(|kept| kept.lsn);
         let lost = self.records.iter().map(|kept| kept.lsn);

@@ -24,6 +24,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
             1 => Just(Op::NotArchived),
             1 => (0..3u8).prop_map(Op::Forget),
         ],
+        1 => (0u8..40).prop_map(Op::ResetTo),
+        1 => Just(Op::TruncateAll),
         1 => any::<u8>().prop_map(Op::Read),
         3 => Just(Op::Step),
         1 => Just(Op::Close),

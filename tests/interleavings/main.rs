@@ -22,6 +22,7 @@ mod full;
 mod notes;
 mod read;
 mod reader;
+mod reset;
 mod retain;
 
 use std::sync::Arc;

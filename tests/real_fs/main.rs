@@ -24,6 +24,7 @@ mod served;
 mod shrunk;
 mod truncated;
 mod unreadable;
+mod zero;
 
 /// What a child does, when one is asked for; else nothing.
 #[test]
@@ -37,6 +38,7 @@ fn child() {
         "serve" => served::child(&task),
         "truncated" => truncated::child(&task),
         "shrunk" => shrunk::child(&task),
+        "zero" => zero::child(&task),
         "write" => unreadable::write(&task),
         other => panic!("no such task: {other}"),
     }
