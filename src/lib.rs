@@ -8,6 +8,7 @@ pub mod inspect;
 mod log;
 mod lsn;
 mod manifest;
+mod observer;
 mod options;
 mod segment;
 mod storage;
@@ -22,6 +23,11 @@ pub mod sim {
 }
 
 pub use error::{Corruption, Error, Result};
+#[cfg(feature = "histograms")]
+pub use log::{Histogram, Histograms};
 pub use log::{Log, Reclaimed, Record, Recovery, Replay, Stats, Tail};
 pub use lsn::Lsn;
+#[cfg(feature = "tracing")]
+pub use observer::TracingObserver;
+pub use observer::{Event, Observer, SealedSegment};
 pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};

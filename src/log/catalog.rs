@@ -20,6 +20,8 @@ pub(crate) struct Slot {
     identity: Identity,
     end: AtomicU64,
     open: Mutex<Open>,
+    /// Cloned by those who hold the file without having it open.
+    hold: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -35,12 +37,17 @@ enum Open {
 impl Slot {
     pub(crate) fn active(segment: &Arc<Segment>) -> Arc<Slot> {
         let open = Mutex::new(Open::Held(Arc::clone(segment)));
-        Arc::new(Slot { identity: *segment.identity(), end: AtomicU64::new(GROWING), open })
+        Arc::new(Slot {
+            identity: *segment.identity(),
+            end: AtomicU64::new(GROWING),
+            open,
+            hold: Arc::default(),
+        })
     }
 
     pub(crate) fn sealed(identity: Identity, end: u64) -> Arc<Slot> {
         let open = Mutex::new(Open::Loose(Weak::new()));
-        Arc::new(Slot { identity, end: AtomicU64::new(end), open })
+        Arc::new(Slot { identity, end: AtomicU64::new(end), open, hold: Arc::default() })
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -108,8 +115,16 @@ impl Slot {
         *open = Open::Gone(weak);
     }
 
-    /// Whether a reader still holds a retired segment.
+    /// While the result, or a clone of it, lives, the file is neither removed nor recycled.
+    pub(crate) fn hold(&self) -> Arc<()> {
+        Arc::clone(&self.hold)
+    }
+
+    /// Whether a reader, or an observer, still holds a retired segment.
     pub(crate) fn is_pinned(&self) -> bool {
+        if Arc::strong_count(&self.hold) > 1 {
+            return true;
+        }
         match &*self.open.lock() {
             Open::Held(_) => true,
             Open::Loose(weak) | Open::Gone(weak) => weak.strong_count() > 0,

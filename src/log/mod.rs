@@ -7,12 +7,14 @@ mod commit;
 mod engine;
 mod files;
 mod gather;
+mod meter;
 #[cfg(feature = "sim")]
 mod on_sim;
 mod read;
 mod recover;
 mod retain;
 mod stats;
+mod tell;
 mod upkeep;
 mod worker;
 
@@ -21,6 +23,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine::Engine;
+#[cfg(feature = "histograms")]
+pub use meter::{Histogram, Histograms};
 pub use read::{Record, Replay};
 pub use recover::{LogTail as Tail, Recovery};
 pub use stats::Stats;
@@ -443,6 +447,7 @@ impl Log {
             return Ok(());
         }
         let closed = self.engine.sync_and_record_end(|| self.worker.stop(&self.engine));
+        self.engine.tell_all();
         let unlocked = self.engine.unlock();
         closed.and(unlocked)
     }
@@ -454,6 +459,7 @@ impl Drop for Log {
         // just being forked holds a copy of the descriptor.
         if self.engine.close_to_appends() {
             self.worker.stop(&self.engine);
+            self.engine.tell_all();
             drop(self.engine.unlock());
         }
     }

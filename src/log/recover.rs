@@ -14,6 +14,8 @@ use super::catalog::{Catalog, Slot};
 use super::commit::Group;
 use super::engine::{Engine, Health, Tail, Upkeep};
 use super::files::{self, Files, Made, Stock};
+use super::meter::Meter;
+use super::tell::Audience;
 use super::worker::Signal;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -126,6 +128,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
         tail: found.tail,
         elapsed: started.elapsed(),
     };
+    engine.tell_of_recovery(&recovery, &found.sealed);
     Ok((engine, recovery))
 }
 
@@ -362,6 +365,9 @@ fn engine(
     let mut slots: Vec<Arc<Slot>> =
         sealed.map(|entry| Slot::sealed(entry.identity(manifest.log_id), entry.end)).collect();
     let sealed = slots.len();
+    let newest_sealed = slots.last().map_or(0, |slot| slot.identity().id);
+    let meter = Meter::new(&files.options);
+    let audience = Audience::new(files.options.observer.clone());
     slots.push(Slot::active(writer.segment()));
     let sync_at = end.saturating_add(files.sync_every());
     let tail = Tail {
@@ -384,9 +390,18 @@ fn engine(
         filled: Condvar::default(),
         catalog: Catalog::new(slots),
         group: Group::new(watermark),
-        upkeep: Mutex::new(Upkeep { stock, retired: Vec::new(), cold, sealed }),
+        upkeep: Mutex::new(Upkeep {
+            stock,
+            retired: Vec::new(),
+            cold,
+            sealed,
+            newest_sealed,
+            full: false,
+        }),
         health: Health::default(),
         signal: Signal::default(),
+        audience,
+        meter,
         end: AtomicU64::new(end),
         durable: AtomicU64::new(end),
         checkpoint: AtomicU64::new(manifest.checkpoint),

@@ -19,6 +19,7 @@ mod close;
 mod commit;
 mod cut;
 mod full;
+mod observe;
 mod read;
 mod retain;
 
