@@ -8,6 +8,7 @@ pub mod inspect;
 mod log;
 mod lsn;
 mod manifest;
+mod observer;
 mod options;
 mod reader;
 mod segment;
@@ -27,6 +28,11 @@ pub use inspect::OwnedRecord;
 pub use log::{
     Blocker, Consumer, ConsumerInfo, Holder, Log, Reclaimed, Record, Recovery, Replay, Stats, Tail,
 };
+#[cfg(feature = "histograms")]
+pub use log::{Histogram, Histograms};
 pub use lsn::Lsn;
+#[cfg(feature = "tracing")]
+pub use observer::TracingObserver;
+pub use observer::{Event, Observer, SealedSegment};
 pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};
 pub use reader::{Reader, ReaderFollower, ReaderReplay};

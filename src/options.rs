@@ -69,6 +69,9 @@ pub struct Options {
     pub(crate) sync_method: SyncMethod,
     pub(crate) write_method: WriteMethod,
     pub(crate) create: bool,
+    #[cfg(feature = "histograms")]
+    pub(crate) measure: bool,
+    pub(crate) observer: Option<crate::observer::Watcher>,
 }
 
 impl Default for Options {
@@ -97,6 +100,9 @@ impl Options {
             sync_method: SyncMethod::default(),
             write_method: WriteMethod::default(),
             create: true,
+            #[cfg(feature = "histograms")]
+            measure: false,
+            observer: None,
         }
     }
 

@@ -16,6 +16,22 @@ use crate::sync::atomic::Ordering;
 
 impl Engine {
     pub(crate) fn append(&self, payload: &[u8]) -> Result<Lsn> {
+        let begun = self.meter.begin();
+        let appended = self.append_one(payload).inspect_err(|_| self.tell());
+        self.meter.appended(begun, appended.is_ok());
+        appended
+    }
+
+    /// All or nothing after a crash: only the last frame of a batch says that it is whole.
+    pub(crate) fn append_batch<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Vec<Lsn>> {
+        let begun = self.meter.begin();
+        let appended = self.append_many(payloads).inspect_err(|_| self.tell());
+        self.meter.appended(begun, appended.is_ok());
+        appended
+    }
+
+    #[inline(always)]
+    fn append_one(&self, payload: &[u8]) -> Result<Lsn> {
         self.check_size(payload)?;
         let mut tail = self.tail_with_room(frame_len(payload.len()))?;
         let lsn = tail.writer.put(Kind::Record, payload);
@@ -24,8 +40,7 @@ impl Engine {
         published.map(|()| Lsn::new(lsn))
     }
 
-    /// All or nothing after a crash: only the last frame of a batch says that it is whole.
-    pub(crate) fn append_batch<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Vec<Lsn>> {
+    fn append_many<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Vec<Lsn>> {
         let Some(last) = payloads.len().checked_sub(1) else {
             self.health.check()?;
             return Ok(Vec::new());

@@ -23,6 +23,8 @@ pub(crate) struct Slot {
     open: Mutex<Open>,
     /// When it left the log.
     retired: Mutex<Option<Instant>>,
+    /// Cloned by those who hold the file without having it open.
+    hold: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Slot {
 
     fn new(identity: Identity, end: u64, open: Open) -> Arc<Slot> {
         let (end, open, retired) = (AtomicU64::new(end), Mutex::new(open), Mutex::new(None));
-        Arc::new(Slot { identity, end, open, retired })
+        Arc::new(Slot { identity, end, open, retired, hold: Arc::default() })
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -121,8 +123,16 @@ impl Slot {
         self.retired.lock().map_or(Duration::ZERO, |at| at.elapsed())
     }
 
-    /// Whether a reader still holds a retired segment.
+    /// While the result, or a clone of it, lives, the file is neither removed nor recycled.
+    pub(crate) fn hold(&self) -> Arc<()> {
+        Arc::clone(&self.hold)
+    }
+
+    /// Whether a reader, or an observer, still holds a retired segment.
     pub(crate) fn is_pinned(&self) -> bool {
+        if Arc::strong_count(&self.hold) > 1 {
+            return true;
+        }
         match &*self.open.lock() {
             Open::Held(_) => true,
             Open::Loose(weak) | Open::Gone(weak) => weak.strong_count() > 0,

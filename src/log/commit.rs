@@ -88,7 +88,7 @@ impl Engine {
     pub(crate) fn commit(&self) -> Result<Lsn> {
         self.health.check()?;
         let cuts = self.cuts();
-        self.wait_durable(self.end(), cuts)?;
+        self.wait_measured(self.end(), cuts)?;
         Ok(Lsn::new(self.durable()))
     }
 
@@ -96,14 +96,29 @@ impl Engine {
         self.health.check()?;
         let cuts = self.cuts();
         self.check_live(lsn.get())?;
-        self.wait_durable(lsn.get() + 1, cuts)
+        self.wait_measured(lsn.get() + 1, cuts)
     }
 
     pub(crate) fn append_durable(&self, payload: &[u8]) -> Result<Lsn> {
         let cuts = self.cuts();
         let lsn = self.append(payload)?;
-        self.wait_durable(lsn.get() + 1, cuts)?;
+        self.wait_measured(lsn.get() + 1, cuts)?;
         Ok(lsn)
+    }
+
+    /// For the worker, which is no one who waits.
+    pub(crate) fn commit_in_background(&self) -> Result<()> {
+        self.health.check()?;
+        let cuts = self.cuts();
+        self.wait_durable(self.end(), cuts)
+    }
+
+    /// For a caller, whose wait is what is measured.
+    fn wait_measured(&self, need: u64, cuts: u64) -> Result<()> {
+        let begun = self.meter.begin();
+        let waited = self.wait_durable(need, cuts);
+        self.meter.committed(begun, waited.is_ok());
+        waited
     }
 
     /// Commits for `close`, when appends have ended.
@@ -157,7 +172,10 @@ impl Engine {
                 state.led = true;
                 let begun = self.begin_sync(self.gather(state));
                 let synced = self.sync_everything(begun);
-                self.stop_leading(synced.ok());
+                self.audience.will_tell_of_a_sync();
+                let told = self.stop_leading(synced.ok());
+                self.audience.synced(told);
+                self.tell();
                 state = self.group.state.lock();
                 continue;
             }
@@ -258,10 +276,10 @@ impl Engine {
     }
 
     /// Publishes what became durable, gives up leadership, wakes all: those who are not yet
-    /// covered elect the next leader.
-    fn stop_leading(&self, synced: Option<Synced>) {
+    /// covered elect the next leader. Of the sync: what became durable, how many records, and how long it took.
+    fn stop_leading(&self, synced: Option<Synced>) -> Option<(u64, u64, Duration)> {
         let mut state = self.group.state.lock();
-        let (mut seals_due, mut noted) = (false, None);
+        let (mut seals_due, mut noted, mut told) = (false, None, None);
         if let Some(Synced { end, took, records, rolled }) = synced {
             noted = state.watermark.as_mut().map(|watermark| watermark.note(end));
             self.raise_durable(end);
@@ -270,8 +288,11 @@ impl Engine {
             self.group.shared.store(covered.all > 1, Ordering::Relaxed);
             state.ended = Some(Instant::now());
             state.syncs += 1;
-            state.records += records.saturating_sub(state.records_before);
+            let covered = records.saturating_sub(state.records_before);
+            state.records += covered;
             state.records_before = records;
+            self.meter.synced(took, covered);
+            told = Some((end, covered, took));
             seals_due = rolled;
         }
         state.led = false;
@@ -284,6 +305,7 @@ impl Engine {
             // The worker was woken by the roll, but may have looked before `durable` moved, and found nothing to seal.
             self.signal.wake();
         }
+        told
     }
 
     /// Never back: a checkpoint of everything may have moved it past the end that a sync began with.

@@ -9,6 +9,7 @@
 //! 3. `tail`: where the next record goes. Held for a copy and a checksum, never across a
 //!    system call of the mmap way (a cut back is the exception).
 //! 4. the catalog: which segments can be read.
+//! 5. what the observer is to be told (`tell`). It is told with none of these held.
 //!
 //! Positions only grow, also across a cut back: `head <= durable <= end`.
 
@@ -18,7 +19,9 @@ use std::sync::{Arc, OnceLock};
 use super::catalog::{Catalog, Slot};
 use super::commit::Group;
 use super::files::{Files, Stock};
+use super::meter::Meter;
 use super::notes::Noted;
+use super::tell::Audience;
 use super::worker::Signal;
 use crate::error::{Error, Result};
 use crate::segment::{Flow, Segment, SegmentWriter};
@@ -36,6 +39,8 @@ pub(crate) struct Engine {
     pub(crate) upkeep: Mutex<Upkeep>,
     pub(crate) health: Health,
     pub(crate) signal: Signal,
+    pub(crate) audience: Audience,
+    pub(crate) meter: Meter,
     /// Everything below has been appended and can be read.
     pub(crate) end: AtomicU64,
     /// Everything below survives a power cut, or is not needed. Moved by `raise_durable`.
@@ -90,6 +95,10 @@ pub(crate) struct Upkeep {
     pub(crate) checkpointed: Instant,
     /// How many segments the durable manifest calls sealed.
     pub(crate) sealed: usize,
+    /// Id of the newest segment that the observer knows to be sealed.
+    pub(crate) newest_sealed: u64,
+    /// The observer knows that there is no room for the next segment.
+    pub(crate) full: bool,
 }
 
 /// Whether the log may go on: not after it was closed, and not after a failure that leaves the

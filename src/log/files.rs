@@ -192,8 +192,8 @@ impl Files {
     }
 
     /// A file that no durable manifest names: kept for recycling if it is fit and there is room for it,
-    /// else removed.
-    pub(crate) fn give_back(&self, stock: &mut Stock, id: u64) -> Result<()> {
+    /// else removed. Whether it was kept.
+    pub(crate) fn give_back(&self, stock: &mut Stock, id: u64) -> Result<bool> {
         let name = file_name(id);
         let path = self.directory.path().join(&name);
         let fit = stock.pool.len() < self.options.spare_segments
@@ -205,10 +205,10 @@ impl Files {
                 .is_ok_and(|fit| fit);
         if fit {
             stock.pool.insert(0, id);
-            Ok(())
         } else {
-            self.directory.remove(&name).map_err(|e| Error::io("unlink", &path, e))
+            self.directory.remove(&name).map_err(|e| Error::io("unlink", &path, e))?;
         }
+        Ok(fit)
     }
 }
 

@@ -9,6 +9,7 @@ mod consumer;
 mod engine;
 mod files;
 mod gather;
+mod meter;
 mod notes;
 #[cfg(feature = "sim")]
 mod on_sim;
@@ -17,6 +18,7 @@ mod recover;
 mod reset;
 mod retain;
 mod stats;
+mod tell;
 mod upkeep;
 mod worker;
 
@@ -27,6 +29,8 @@ use std::sync::Arc;
 pub use blockers::{Blocker, Holder};
 pub use consumer::{Consumer, ConsumerInfo};
 use engine::Engine;
+#[cfg(feature = "histograms")]
+pub use meter::{Histogram, Histograms};
 pub use read::{Record, Replay};
 pub use recover::{LogTail as Tail, Recovery};
 pub use stats::Stats;
@@ -450,6 +454,7 @@ impl Log {
             return Ok(());
         }
         let closed = self.engine.sync_and_record_end(|| self.worker.stop(&self.engine));
+        self.engine.tell_all();
         let unlocked = self.engine.unlock();
         closed.and(unlocked)
     }
@@ -461,6 +466,7 @@ impl Drop for Log {
         // just being forked holds a copy of the descriptor.
         if self.engine.close_to_appends() {
             self.worker.stop(&self.engine);
+            self.engine.tell_all();
             drop(self.engine.unlock());
         }
     }

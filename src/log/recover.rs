@@ -14,7 +14,9 @@ use super::catalog::{Catalog, Slot};
 use super::commit::Group;
 use super::engine::{Engine, Health, Tail, Upkeep};
 use super::files::{self, Files, Made, Stock};
+use super::meter::Meter;
 use super::notes::Noted;
+use super::tell::Audience;
 use super::worker::Signal;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -135,6 +137,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
         tail: found.tail,
         elapsed: started.elapsed(),
     };
+    engine.tell_of_recovery(&recovery, &found.sealed);
     Ok((engine, recovery))
 }
 
@@ -413,6 +416,9 @@ fn engine(
     let mut slots: Vec<Arc<Slot>> =
         sealed.map(|entry| Slot::sealed(entry.identity(manifest.log_id), entry.end)).collect();
     let sealed = slots.len();
+    let newest_sealed = slots.last().map_or(0, |slot| slot.identity().id);
+    let meter = Meter::new(&files.options);
+    let audience = Audience::new(files.options.observer.clone());
     slots.push(Slot::active(writer.segment()));
     let sync_at = end.saturating_add(files.sync_every());
     let tail = Tail {
@@ -442,9 +448,13 @@ fn engine(
             cold,
             checkpointed: crate::sync::Instant::now(),
             sealed,
+            newest_sealed,
+            full: false,
         }),
         health: Health::default(),
         signal: Signal::default(),
+        audience,
+        meter,
         end: AtomicU64::new(end),
         durable: AtomicU64::new(end),
         checkpoint: AtomicU64::new(manifest.checkpoint),

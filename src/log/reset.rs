@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use super::Log;
 use super::catalog::Slot;
 use super::engine::{Engine, Upkeep};
+use super::tell::News;
 use super::upkeep::Change;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -71,7 +72,7 @@ impl Log {
 impl Engine {
     fn truncate_all(&self) -> Result<()> {
         self.health.check()?;
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         loop {
             if self.tail.lock().ready.is_empty() {
@@ -90,7 +91,7 @@ impl Engine {
             // It is there already: no one who asks twice is sent on.
             return self.checkpoint(lsn).map(|_| lsn);
         }
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         loop {
             let base = self.base_for(lsn)?;
@@ -169,6 +170,7 @@ impl Engine {
             }
             return Err(error);
         }
+        self.audience.note(|| News::CutBack { end: self.catalog.head(), resumes: start });
         let Some(next) = tail.ready.pop_front() else { return Ok(None) };
         let mut old = std::mem::replace(&mut tail.writer, next);
         tail.writer.inherit(&mut old);

@@ -2,6 +2,7 @@
 //! `roll`, which makes the active segment one that can be given up.
 
 use super::engine::{Engine, Upkeep};
+use super::tell::News;
 use super::upkeep::Change;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ impl Engine {
         if lsn.get() > durable {
             return Err(Error::NotDurable { lsn, durable: Lsn::new(durable) });
         }
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         // Again: a close may have come first, and after it the files are another's.
         self.health.check()?;
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
@@ -61,7 +62,9 @@ impl Engine {
         if !upkeep.retired.is_empty() {
             self.signal.wake(); // it looks again until their readers let go
         }
-        Ok(Reclaimed { segments, bytes })
+        let (lsn, reclaimed) = (Lsn::new(checkpoint), Reclaimed { segments, bytes });
+        self.audience.note(|| News::Checkpoint { lsn, reclaimed });
+        Ok(reclaimed)
     }
 
     /// A checkpoint of everything in the active segment seals it, so that it too can go. On a full disk
@@ -103,7 +106,7 @@ impl Engine {
             let rolled = if tail.writer.is_empty() { Ok(true) } else { self.roll_tail(&mut tail) };
             let end = tail.writer.lsn();
             self.release(tail);
-            if rolled? {
+            if rolled.inspect_err(|_| self.tell())? {
                 return Ok(Lsn::new(end));
             }
             self.provide_segment()?;
@@ -114,7 +117,7 @@ impl Engine {
     /// never change, and what was cut can never come back (raft-wal's `ForceSeal`, etcd's lesson).
     pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
         self.health.check()?;
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         let cut = self.cut_position(lsn)?;
         loop {
@@ -168,6 +171,7 @@ impl Engine {
         self.write_manifest_locked(upkeep, &change, &tail)?;
         let Some(next) = tail.ready.pop_front() else { return Ok(None) };
         let start = next.lsn();
+        self.audience.note(|| News::CutBack { end: cut, resumes: start });
         let gone = self.catalog.retire(|slot| slot.identity().base >= cut);
         upkeep.retired.extend(gone);
         if let Some(slot) = self.catalog.find(cut.saturating_sub(1)) {

@@ -32,6 +32,9 @@ pub struct Stats {
     pub syncs: u64,
     /// Records covered by a sync, on average: how well group commit groups.
     pub records_per_sync: f64,
+    /// Latencies and group sizes, if [`Options::measure`](crate::Options::measure) is on. Needs the feature `histograms`.
+    #[cfg(feature = "histograms")]
+    pub histograms: Option<super::Histograms>,
 }
 
 impl Engine {
@@ -42,6 +45,8 @@ impl Engine {
             (upkeep.sealed as u64, spare as u64, upkeep.retired.len() as u64)
         };
         let (syncs, records) = self.syncs();
+        #[cfg(feature = "histograms")]
+        let histograms = self.meter.look();
         let tail = self.tail.lock();
         let lsn = |at: u64| Lsn::new(at);
         #[expect(clippy::cast_precision_loss, reason = "an average for people")]
@@ -59,6 +64,8 @@ impl Engine {
             bytes: tail.bytes,
             syncs,
             records_per_sync,
+            #[cfg(feature = "histograms")]
+            histograms,
         }
     }
 }

@@ -6,7 +6,9 @@
 use super::catalog::Slot;
 use super::engine::{Engine, Tail, Upkeep};
 use super::files::{self, Made};
+use super::tell::News;
 use crate::error::{Error, Result};
+use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
 use crate::manifest;
 use crate::segment::{Segment, SegmentWriter, Way};
@@ -43,7 +45,7 @@ impl Engine {
         if let Some(limit) = rolled {
             self.wait_durable(limit.min(self.end()), 0).or_else(ignore_gone)?;
         }
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         for segment in std::mem::take(&mut upkeep.cold) {
             self.warm(&segment)?;
@@ -79,7 +81,7 @@ impl Engine {
         if !self.tail.lock().writer.asks_ahead() {
             return Ok(());
         }
-        let _upkeep = self.upkeep.lock();
+        let _upkeep = self.keep_up();
         self.health.check()?;
         let (segment, ahead) = {
             let mut tail = self.tail.lock();
@@ -104,7 +106,7 @@ impl Engine {
 
     /// Makes sure that there is a segment to roll into.
     pub(crate) fn provide_segment(&self) -> Result<()> {
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         if self.tail.lock().ready.is_empty() {
             // What readers have let go of since may be the only space there is.
@@ -116,6 +118,12 @@ impl Engine {
 
     /// Makes a segment ready and names it in a durable manifest: only then may it be appended to.
     pub(super) fn provide(&self, upkeep: &mut Upkeep) -> Result<()> {
+        let provided = self.make_ready(upkeep);
+        self.note_provided(upkeep, &provided);
+        provided
+    }
+
+    fn make_ready(&self, upkeep: &mut Upkeep) -> Result<()> {
         self.refill_reserve(upkeep)?;
         let spare = upkeep.stock.pool.len();
         let made = self.make(upkeep)?;
@@ -204,6 +212,7 @@ impl Engine {
             .map_err(|e| self.health.unless_full(e))?;
         upkeep.stock.generation = manifest.generation;
         upkeep.sealed = manifest.segments.iter().filter(|e| e.state == State::Sealed).count();
+        self.note_sealed(upkeep, manifest);
         Ok(())
     }
 
@@ -275,7 +284,14 @@ impl Engine {
             }
             let identity = slot.identity();
             match self.files.give_back(&mut upkeep.stock, identity.id) {
-                Ok(()) => (segments, bytes) = (segments + 1, bytes + identity.size),
+                Ok(kept) => {
+                    (segments, bytes) = (segments + 1, bytes + identity.size);
+                    let Identity { id, base, size, .. } = *identity;
+                    self.audience.note(|| match kept {
+                        true => News::Recycled { id, base, size },
+                        false => News::Removed { id, base, size },
+                    });
+                }
                 Err(error) => {
                     failed = Some(error);
                     pinned.push(slot);

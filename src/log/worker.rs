@@ -83,7 +83,9 @@ impl Worker {
 
     pub(crate) fn stop(&self, engine: &Engine) {
         engine.signal.stop();
-        if let Some(thread) = self.thread.lock().take() {
+        let thread = self.thread.lock().take();
+        // An observer may end the log on this very thread, which then ends when that returns.
+        if let Some(thread) = thread.filter(|t| t.thread().id() != thread::current().id()) {
             // A panic in the worker would be a bug; it has no state of its own to lose.
             drop(thread.join());
         }
@@ -114,7 +116,7 @@ fn run(engine: &Engine) {
         // again by the append that needs the space.
         if sync_due {
             last_sync = Instant::now();
-            drop(engine.commit());
+            drop(engine.commit_in_background());
         }
         drop(engine.step());
     }

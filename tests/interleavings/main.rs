@@ -20,6 +20,7 @@ mod commit;
 mod cut;
 mod full;
 mod notes;
+mod observe;
 mod read;
 mod reader;
 mod reset;

@@ -1,0 +1,97 @@
+//! What an observer is told, by whichever thread, while it calls the log itself.
+
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use duralog::{Error, Event, Log, Lsn};
+use shuttle::thread;
+
+use super::bench::{Bench, WHOLE, draw, join};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    Sealed(u64, Lsn),
+    Out(u64),
+    Checkpoint,
+    Synced,
+    Failed,
+}
+
+/// A lock of the test's own is no point to switch at: it is held for a push.
+type Diary = Arc<Mutex<Vec<Told>>>;
+
+/// Remembers, then meddles; what goes wrong there it remembers too, since a panic would be caught.
+fn observer(diary: &Diary, place: &Arc<OnceLock<Weak<Log>>>) -> impl Fn(&Event<'_>) + use<> {
+    let (diary, place) = (Arc::clone(diary), Arc::clone(place));
+    move |event| {
+        let told = match event {
+            Event::Sealed(segment) => Told::Sealed(segment.id, segment.end),
+            Event::Recycled { id, .. } | Event::Removed { id, .. } => Told::Out(*id),
+            Event::Checkpoint { .. } => Told::Checkpoint,
+            Event::Synced { .. } => Told::Synced,
+            _ => return,
+        };
+        diary.lock().unwrap().push(told);
+        let Some(log) = place.get().and_then(Weak::upgrade) else { return };
+        let result = match told {
+            Told::Sealed(..) => log.checkpoint(log.durable()).map(drop),
+            Told::Out(_) => log.replay().find_map(Result::err).map_or(Ok(()), Err),
+            Told::Checkpoint => log.append(b"by the observer").map(drop),
+            _ => {
+                drop(log.stats());
+                Ok(())
+            }
+        };
+        if !matches!(result, Ok(()) | Err(Error::Closed | Error::Gone { .. })) {
+            diary.lock().unwrap().push(Told::Failed);
+        }
+    }
+}
+
+#[test]
+fn an_observer_is_told_in_order_and_all_of_it_before_a_close_returns() {
+    super::explore(|| {
+        let mut bench = Bench::new();
+        let (diary, place) = (Diary::default(), Arc::default());
+        bench.options = bench.options.clone().observer(Arc::new(observer(&diary, &place)));
+        let log = Arc::new(bench.options.clone().open_on(&bench.disk).unwrap());
+        drop(place.set(Arc::downgrade(&log)));
+        let appending = (1..3_u8).map(|number| {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    match log.append_durable(&[number; WHOLE]) {
+                        Ok(_) | Err(Error::Closed | Error::Gone { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        });
+        let appending: Vec<_> = appending.collect();
+        let early = draw(2) == 0;
+        if early {
+            join(appending);
+            log.close().unwrap();
+        } else {
+            log.close().unwrap();
+            let told = diary.lock().unwrap().clone();
+            join(appending);
+            assert_eq!(told, *diary.lock().unwrap(), "told after a close");
+        }
+        drop(log);
+        let told = diary.lock().unwrap().clone();
+        let mut sealed = Vec::new();
+        for one in &told {
+            match one {
+                Told::Sealed(id, _) => {
+                    assert!(sealed.last().is_none_or(|before| before < id), "{told:?}");
+                    sealed.push(*id);
+                }
+                Told::Out(id) => assert!(sealed.contains(id), "{told:?}"),
+                Told::Failed => panic!("{told:?}"),
+                Told::Checkpoint | Told::Synced => {}
+            }
+        }
+        // Four that fill a segment each: all but the last were sealed, if all were appended.
+        assert!(!early || sealed.len() >= 3, "{told:?}");
+    });
+}
