@@ -138,6 +138,8 @@ pub enum Error {
     },
     /// The log was closed.
     Closed,
+    /// The callback of [`progress`](crate::Options::progress) ended the opening. Nothing was changed.
+    Cancelled,
 }
 
 /// Damage: where it is, and what it takes with it.
@@ -287,6 +289,7 @@ impl fmt::Display for Error {
                 write!(f, "option {option}: {value} is out of range: {range}")
             }
             Error::Closed => f.write_str("the log is closed"),
+            Error::Cancelled => f.write_str("the opening of the log was cancelled"),
         }
     }
 }

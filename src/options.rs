@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format;
+use crate::progress::Callback;
 
 /// When the log syncs by itself. A `commit` syncs at once under each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +70,7 @@ pub struct Options {
     pub(crate) sync_method: SyncMethod,
     pub(crate) write_method: WriteMethod,
     pub(crate) create: bool,
+    pub(crate) progress: Option<Callback>,
 }
 
 impl Default for Options {
@@ -97,6 +99,7 @@ impl Options {
             sync_method: SyncMethod::default(),
             write_method: WriteMethod::default(),
             create: true,
+            progress: None,
         }
     }
 

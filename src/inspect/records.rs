@@ -14,6 +14,7 @@ use crate::format::DATA_START;
 use crate::format::frame::{Head, Kind};
 use crate::format::manifest::{Manifest, State};
 use crate::log::Tail;
+use crate::progress::Gauge;
 use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of};
 use crate::storage::{Access, Directory};
@@ -200,7 +201,15 @@ impl<'a> Records<'a> {
     fn stopped(&mut self, mut scan: Scan, stop: &Stop) -> Result<()> {
         let (disk, index) = (&self.inspector.disk, self.index);
         self.end = view::base(&self.view, index) + cut_of(stop);
-        match walk::judge(disk, &self.view, index, &mut scan, stop, Access::Read) {
+        match walk::judge(
+            disk,
+            &self.view,
+            index,
+            &mut scan,
+            stop,
+            Access::Read,
+            &mut Gauge::silent(),
+        ) {
             Ok(Verdict::Ends { torn, .. }) => self.ends(scan, stop, torn),
             Ok(_) => self.go_on(),
             // A running writer may have written this frame, and what vouches for it, since it was read:

@@ -2,6 +2,7 @@
 //! is known to be sound, and where an unreadable sector must be an error.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::format::frame::{self, Head, Kind, MARK_LEN, Place};
@@ -163,21 +164,28 @@ impl Scan {
         Ok(self.window.get(offset + frame::HEADER_LEN, head.len as usize)?.unwrap_or(&[]))
     }
 
-    /// Walks to the end.
-    pub(crate) fn run(&mut self) -> io::Result<Stop> {
-        loop {
+    /// Walks to the end, but not much further than to `offset`: none if the walk goes on there.
+    pub(crate) fn run_to(&mut self, offset: u64) -> io::Result<Option<Stop>> {
+        while self.place.offset < offset {
             if let Step::Stopped(stop) = self.step()? {
-                return Ok(stop);
+                return Ok(Some(stop));
             }
         }
+        Ok(None)
     }
 
-    /// The highest durable LSN that a valid mark beyond `offset` names. Looks at every position to
-    /// the end of the file: where committed frames are damaged, nothing says where the next begins.
-    pub(crate) fn highest_mark_beyond(&mut self, offset: u64) -> io::Result<Option<u64>> {
+    /// Where the walk stands.
+    pub(crate) fn offset(&self) -> u64 {
+        self.place.offset
+    }
+
+    /// The highest durable LSN that a valid mark names which begins in `range`. Looks at every position: where
+    /// committed frames are damaged, nothing says where the next begins.
+    pub(crate) fn highest_mark_in(&mut self, range: Range<u64>) -> io::Result<Option<u64>> {
         let mut highest = None;
-        let mut at = offset.next_multiple_of(ALIGN).max(DATA_START);
-        let end = self.place.size - END_ROOM;
+        let mut at = range.start.next_multiple_of(ALIGN).max(DATA_START);
+        let last_begun = range.end.saturating_add(MARK_LEN - ALIGN);
+        let end = last_begun.min(self.place.size - END_ROOM);
         while at + MARK_LEN <= end {
             // Many positions out of one look into the window, and many looks before it moves.
             let len = (end - at).min(CHUNK as u64 / 16);
