@@ -148,6 +148,8 @@ pub enum Error {
     },
     /// The log was closed.
     Closed,
+    /// The callback of [`progress`](crate::Options::progress) ended the opening. Nothing was changed.
+    Cancelled,
 }
 
 /// Damage: where it is, and what it takes with it.
@@ -306,6 +308,7 @@ impl fmt::Display for Error {
                 write!(f, "{len} bytes of metadata are more than the 4096 that a log keeps")
             }
             Error::Closed => f.write_str("the log is closed"),
+            Error::Cancelled => f.write_str("the opening of the log was cancelled"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format;
+use crate::progress::Callback;
 
 /// When the log syncs by itself. A `commit` syncs at once under each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +73,7 @@ pub struct Options {
     #[cfg(feature = "histograms")]
     pub(crate) measure: bool,
     pub(crate) observer: Option<crate::observer::Watcher>,
+    pub(crate) progress: Option<Callback>,
 }
 
 impl Default for Options {
@@ -103,6 +105,7 @@ impl Options {
             #[cfg(feature = "histograms")]
             measure: false,
             observer: None,
+            progress: None,
         }
     }
 

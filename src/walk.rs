@@ -1,6 +1,7 @@
 //! Walking a log whose end is not known, as FORMAT.md, section 6, says: for recovery and inspection.
 
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Lsn;
@@ -9,6 +10,7 @@ use crate::format::frame::{Head, is_valid};
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
 use crate::format::{self, DATA_START};
+use crate::progress::{Gauge, PIECE};
 use crate::segment::scan::{Scan, Stop, Window};
 use crate::segment::verdict::{Says, Verdict, cut_of, needs_evidence, verdict};
 use crate::segment::{file_name, id_of, open_checked};
@@ -59,21 +61,20 @@ pub(crate) fn judge(
     scan: &mut Scan,
     stop: &Stop,
     access: Access,
+    gauge: &mut Gauge<'_>,
 ) -> Result<Verdict> {
     let (says, _) = says(manifest, index);
     let entry = manifest.segments.get(index).ok_or(Error::Closed)?;
     let path = path_of(directory, entry);
-    let read = |e| Error::io("pread", &path, e);
     let mut vouched_to = manifest.durable;
     if needs_evidence(says, stop) {
-        let here = scan.highest_mark_beyond(cut_of(stop)).map_err(read)?;
-        vouched_to = vouched_to.max(here.unwrap_or(0));
+        let here = highest_mark(scan, cut_of(stop)..entry.size, &path, |at| gauge.at(index, at))?;
+        vouched_to = vouched_to.max(here);
         for (later, entry) in manifest.segments.iter().enumerate().skip(index + 1) {
             let mut scan = self::scan(directory, manifest, later, access)?;
-            let there = scan
-                .highest_mark_beyond(0)
-                .map_err(|e| Error::io("pread", path_of(directory, entry), e))?;
-            vouched_to = vouched_to.max(there.unwrap_or(0));
+            let path = path_of(directory, entry);
+            let there = highest_mark(&mut scan, 0..entry.size, &path, |at| gauge.at(later, at))?;
+            vouched_to = vouched_to.max(there);
         }
     }
     judge_by(directory, manifest, index, stop, vouched_to)
@@ -97,6 +98,23 @@ pub(crate) fn judge_by(
         return Err(Error::corrupt(path_of(directory, entry), Some(entry.id), at, lsns, what));
     }
     Ok(verdict)
+}
+
+/// The highest LSN that a mark which begins in `range` vouches for, or 0. `told`, now and then, how far it has come.
+fn highest_mark(
+    scan: &mut Scan,
+    range: Range<u64>,
+    path: &Path,
+    mut told: impl FnMut(u64) -> Result<()>,
+) -> Result<u64> {
+    let (mut at, mut highest) = (range.start, None);
+    while at < range.end {
+        told(at)?;
+        let next = at.saturating_add(PIECE).min(range.end);
+        let found = scan.highest_mark_in(at..next).map_err(|e| Error::io("pread", path, e))?;
+        (highest, at) = (highest.max(found), next);
+    }
+    Ok(highest.unwrap_or(0))
 }
 
 /// Nothing says that the manifest is not the newest.

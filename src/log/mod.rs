@@ -81,8 +81,9 @@ impl Options {
     /// # Errors
     ///
     /// [`Error::InvalidOption`], [`Error::Locked`], [`Error::NoLog`], [`Error::NotALog`],
-    /// [`Error::UnsupportedFormat`], [`Error::Corrupt`], [`Error::Full`], [`Error::Io`]. No record is lost
-    /// by any of them, and with `Corrupt` nothing was changed.
+    /// [`Error::UnsupportedFormat`], [`Error::Corrupt`], [`Error::Full`], [`Error::Io`], and
+    /// [`Error::Cancelled`] by [`progress`](Options::progress). No record is lost by any of them, and with `Corrupt` and
+    /// `Cancelled` nothing was changed.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -25,6 +25,7 @@ use crate::format::manifest::{Entry, Manifest, State};
 use crate::format::notes::Notes;
 use crate::manifest;
 use crate::options::Options;
+use crate::progress::{Gauge, PIECE};
 use crate::segment::verdict::Verdict;
 use crate::segment::{
     Ahead, Flow, SegmentWriter, Way, chunk, file_name, id_of, is_mapped, open_checked,
@@ -124,7 +125,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
     let found = if manifest.clean_end.is_some() || is_new {
         Found::nothing(manifest.notes.clone())
     } else {
-        find_end(&*files.directory, &manifest)?
+        find_end(&files, &manifest)?
     };
     let (engine, removed) = take_over(files, manifest, &found, &names)?;
     let recovery = Recovery {
@@ -185,8 +186,12 @@ fn check_files(directory: &dyn Directory, manifest: &Manifest, names: &[String])
 }
 
 /// Walks what was not sealed. Reads only; but what it reads is durable.
-fn find_end(directory: &dyn Directory, manifest: &Manifest) -> Result<Found> {
+fn find_end(files: &Files, manifest: &Manifest) -> Result<Found> {
+    let directory = &*files.directory;
     let open = |entry: &&Entry| entry.state != State::Sealed;
+    let sizes = manifest.segments.iter().map(|entry| Some(entry.size).filter(|_| open(&entry)));
+    let mut gauge = Gauge::new(files.options.progress.as_ref(), sizes);
+    gauge.at(0, 0)?;
     for entry in manifest.segments.iter().filter(open) {
         let (path, file) =
             open_checked(directory, &entry.identity(manifest.log_id), Access::ReadWrite)?;
@@ -201,9 +206,19 @@ fn find_end(directory: &dyn Directory, manifest: &Manifest) -> Result<Found> {
     for (index, entry) in manifest.segments.iter().enumerate().filter(|(_, entry)| open(entry)) {
         let mut scan = walk::scan(directory, manifest, index, Access::Direct)?;
         let path = walk::path_of(directory, entry);
-        let stop =
-            scan.run(|note| found.notes.apply(note)).map_err(|e| Error::io("pread", path, e))?;
-        let verdict = walk::judge(directory, manifest, index, &mut scan, &stop, Access::Direct)?;
+        let stop = loop {
+            gauge.at(index, scan.offset())?;
+            let next = scan.offset().saturating_add(PIECE);
+            if let Some(stop) = scan
+                .run_to(next, |note| found.notes.apply(note))
+                .map_err(|e| Error::io("pread", &path, e))?
+            {
+                break stop;
+            }
+        };
+        let access = Access::Direct;
+        let verdict =
+            walk::judge(directory, manifest, index, &mut scan, &stop, access, &mut gauge)?;
         found.records += scan.records;
         found.bytes += scan.bytes;
         let (end, goes_on) = match verdict {
@@ -222,6 +237,7 @@ fn find_end(directory: &dyn Directory, manifest: &Manifest) -> Result<Found> {
             break;
         }
     }
+    gauge.at(manifest.segments.len(), 0)?;
     let at = Lsn::new(at);
     found.tail = if torn { LogTail::Torn { at } } else { LogTail::Unclean { at } };
     Ok(found)

@@ -2,6 +2,7 @@
 //! is known to be sound, and where an unreadable sector must be an error.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::format::frame::{self, Head, Kind, MARK_LEN, Place};
@@ -201,11 +202,16 @@ impl Scan {
         self.small = true;
     }
 
-    /// Walks to the end; what the notes on the way say goes to `note`.
-    pub(crate) fn run(&mut self, mut note: impl FnMut(&Note)) -> io::Result<Stop> {
-        loop {
+    /// Walks to the end, but not much further than to `offset`: none if the walk goes on there. What the notes on the way
+    /// say goes to `note`.
+    pub(crate) fn run_to(
+        &mut self,
+        offset: u64,
+        mut note: impl FnMut(&Note),
+    ) -> io::Result<Option<Stop>> {
+        while self.place.offset < offset {
             match self.step()? {
-                Step::Stopped(stop) => return Ok(stop),
+                Step::Stopped(stop) => return Ok(Some(stop)),
                 Step::Frame { offset, head } if head.kind == Kind::Note => {
                     if let Some(said) = Note::decode(self.held(offset, head.len as usize)) {
                         note(&said);
@@ -214,14 +220,21 @@ impl Scan {
                 Step::Frame { .. } => {}
             }
         }
+        Ok(None)
     }
 
-    /// The highest durable LSN that a valid mark beyond `offset` names. Looks at every position to
-    /// the end of the file: where committed frames are damaged, nothing says where the next begins.
-    pub(crate) fn highest_mark_beyond(&mut self, offset: u64) -> io::Result<Option<u64>> {
+    /// Where the walk stands.
+    pub(crate) fn offset(&self) -> u64 {
+        self.place.offset
+    }
+
+    /// The highest durable LSN that a valid mark names which begins in `range`. Looks at every position: where
+    /// committed frames are damaged, nothing says where the next begins.
+    pub(crate) fn highest_mark_in(&mut self, range: Range<u64>) -> io::Result<Option<u64>> {
         let mut highest = None;
-        let mut at = offset.next_multiple_of(ALIGN).max(DATA_START);
-        let end = self.place.size - END_ROOM;
+        let mut at = range.start.next_multiple_of(ALIGN).max(DATA_START);
+        let last_begun = range.end.saturating_add(MARK_LEN - ALIGN);
+        let end = last_begun.min(self.place.size - END_ROOM);
         while at + MARK_LEN <= end {
             // Many positions out of one look into the window, and many looks before it moves.
             let len = (end - at).min(CHUNK as u64 / 16);
