@@ -12,6 +12,7 @@ mod options;
 mod segment;
 mod storage;
 mod sync;
+pub mod typed;
 mod walk;
 mod watermark;
 
@@ -25,3 +26,6 @@ pub use error::{Corruption, Error, Result};
 pub use log::{Log, Reclaimed, Record, Recovery, Replay, Stats, Tail};
 pub use lsn::Lsn;
 pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};
+#[cfg(feature = "json")]
+pub use typed::Json;
+pub use typed::{Bincode, Codec, TypedLog, TypedReplay};
