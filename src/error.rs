@@ -146,6 +146,21 @@ pub enum Error {
         /// Bytes given.
         len: usize,
     },
+    /// A codec could not turn a value into bytes. Nothing was appended.
+    Encode {
+        /// The codec's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A record is sound, but a codec could not turn it into a value: it is of another type or schema. The log is
+    /// none the worse, and a replay goes on behind it.
+    Decode {
+        /// The record's position: [`Log::read`](crate::Log::read) gives its bytes.
+        lsn: Lsn,
+        /// The schema byte found; none in an empty record, which no typed log writes.
+        schema: Option<u8>,
+        /// The codec's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The log was closed.
     Closed,
     /// The callback of [`progress`](crate::Options::progress) ended the opening. Nothing was changed.
@@ -307,6 +322,16 @@ impl fmt::Display for Error {
             Error::MetadataTooLarge { len } => {
                 write!(f, "{len} bytes of metadata are more than the 4096 that a log keeps")
             }
+            Error::Encode { source } => write!(f, "the value cannot be encoded: {source}"),
+            Error::Decode { lsn, schema: Some(schema), source } => {
+                write!(
+                    f,
+                    "the record at LSN {lsn}, of schema {schema}, cannot be decoded: {source}"
+                )
+            }
+            Error::Decode { lsn, schema: None, source } => {
+                write!(f, "the record at LSN {lsn} cannot be decoded: {source}")
+            }
             Error::Closed => f.write_str("the log is closed"),
             Error::Cancelled => f.write_str("the opening of the log was cancelled"),
         }
@@ -328,6 +353,7 @@ impl std::error::Error for Error {
         match self {
             Error::Io { source, .. } | Error::Full { source, .. } => Some(source),
             Error::Poisoned { cause } => Some(cause),
+            Error::Encode { source } | Error::Decode { source, .. } => Some(&**source),
             _ => None,
         }
     }

@@ -15,6 +15,7 @@ mod reader;
 mod segment;
 mod storage;
 mod sync;
+pub mod typed;
 mod walk;
 mod watermark;
 
@@ -38,3 +39,6 @@ pub use observer::{Event, Observer, SealedSegment};
 pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};
 pub use progress::Progress;
 pub use reader::{Reader, ReaderFollower, ReaderReplay};
+#[cfg(feature = "json")]
+pub use typed::Json;
+pub use typed::{Bincode, Codec, TypedLog, TypedReplay};

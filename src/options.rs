@@ -162,6 +162,29 @@ impl Options {
         self
     }
 
+    /// For who logs and does not wait: what is appended becomes durable in the background, at most `every` (and
+    /// one sync) after its append. The same as [`SyncPolicy::Interval`].
+    ///
+    /// [`append`](crate::Log::append) hands a record to the system's page cache and never to a queue: it survives the
+    /// process from then on. It waits for no sync. It waits for the disk only where memory would have to grow without
+    /// bound instead: if records come faster, for longer than a segment takes to fill, than the next
+    /// segment can be made ready, or than the kernel lets dirty memory grow. Larger
+    /// [segments](Options::segment_size) let longer bursts pass. [`durable`](crate::Log::durable) tells how far the disk
+    /// is, [`close`](crate::Log::close) makes all of it durable. A sync that fails in the background is told by the next
+    /// call: [`Error::Poisoned`]. Range: above zero.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = duralog::Options::new().in_background(Duration::from_secs(1)).open(dir.path())?;
+    /// log.append(b"done in well under a microsecond")?;
+    /// log.close()?; // durable
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_background(self, every: Duration) -> Self {
+        self.sync_policy(SyncPolicy::Interval(every))
+    }
+
     /// The system call that syncs. Default: [`SyncMethod::Fdatasync`].
     ///
     /// ```

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Lower layers first. A file may name its own layer's module and those before it.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["lsn", "checksum"],
     &["error"],
     &["format"],
@@ -13,6 +13,7 @@ const LAYERS: [&[&str]; 7] = [
     &["storage"],
     &["segment", "manifest"],
     &["walk", "log", "inspect", "reader"],
+    &["typed"],
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

@@ -8,6 +8,7 @@ mod commit;
 mod consumer;
 mod engine;
 mod files;
+mod find_end;
 mod gather;
 mod meter;
 mod notes;

@@ -17,7 +17,7 @@ fn p1_what_is_not_durable_does_not_come() {
     let log = options().open(dir.path()).unwrap();
     let (mut durable, mut published) = (follow(dir.path()), follow(dir.path()).published());
     append(&log, 0..3);
-    assert_eq!(drain(&mut durable).unwrap(), []);
+    assert_eq!(drain(&mut durable).unwrap(), [0u32; 0]);
     assert_eq!(drain(&mut published).unwrap(), [0, 1, 2]);
     log.commit().unwrap();
     append(&log, 3..5);
@@ -123,7 +123,7 @@ fn what_recovery_makes_durable_comes() {
     append(&log, 2..5);
     assert_eq!(drain(&mut follower).unwrap(), [0, 1]);
     drop(log);
-    assert_eq!(drain(&mut follower).unwrap(), []);
+    assert_eq!(drain(&mut follower).unwrap(), [0u32; 0]);
     let log = options().open(dir.path()).unwrap();
     assert_eq!(wait_for(&mut follower, 3).unwrap(), [2, 3, 4]);
     // And it stands behind the torn tail, in the next segment.
@@ -139,7 +139,7 @@ fn a_segment_that_was_empty_and_is_dropped_takes_nothing() {
     write(&log, 0..2);
     log.checkpoint(log.durable()).unwrap();
     let mut follower = follow(dir.path());
-    assert_eq!(drain(&mut follower).unwrap(), []);
+    assert_eq!(drain(&mut follower).unwrap(), [0u32; 0]);
     let at = follower.position();
     drop(log);
     // The segment in which the follower stands held nothing.
@@ -201,7 +201,7 @@ fn a_log_that_is_written_by_pwrite_alone_has_a_watermark_too() {
         assert_eq!(reader.durable().unwrap(), log.durable());
         assert_eq!(drain(&mut follower).unwrap(), [n]);
         append(&log, 100 + n..101 + n);
-        assert_eq!(drain(&mut follower).unwrap(), []);
+        assert_eq!(drain(&mut follower).unwrap(), [0u32; 0]);
         log.commit().unwrap();
         assert_eq!(drain(&mut follower).unwrap(), [100 + n]);
         log.step().unwrap();
