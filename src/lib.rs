@@ -22,6 +22,8 @@ pub mod sim {
 }
 
 pub use error::{Corruption, Error, Result};
-pub use log::{Log, Reclaimed, Record, Recovery, Replay, Stats, Tail};
+pub use log::{
+    Durable, Follower, Following, Log, Reclaimed, Record, Recovery, Replay, Stats, Tail,
+};
 pub use lsn::Lsn;
 pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};

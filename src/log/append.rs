@@ -173,9 +173,25 @@ impl Engine {
     #[inline]
     pub(crate) fn release(&self, mut tail: MutexGuard<'_, Tail>) {
         let wake = std::mem::take(&mut tail.wake);
+        if tail.watched {
+            return self.release_watched(tail, wake);
+        }
         drop(tail);
         if wake {
             self.signal.wake();
         }
+    }
+
+    /// Tells those who wait for what is published.
+    #[cold]
+    fn release_watched(&self, mut tail: MutexGuard<'_, Tail>, wake: bool) {
+        let end = tail.writer.lsn();
+        let due = tail.waiters.take(end);
+        tail.watched = !tail.waiters.is_empty();
+        drop(tail);
+        if wake {
+            self.signal.wake();
+        }
+        due.tell(self);
     }
 }

@@ -6,6 +6,7 @@ mod close;
 mod commit;
 mod engine;
 mod files;
+mod follow;
 mod gather;
 #[cfg(feature = "sim")]
 mod on_sim;
@@ -13,7 +14,10 @@ mod read;
 mod recover;
 mod retain;
 mod stats;
+mod syncer;
+mod ticket;
 mod upkeep;
+mod waiters;
 mod worker;
 
 use std::ops::{Bound, RangeBounds};
@@ -21,9 +25,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine::Engine;
+pub use follow::{Follower, Following};
 pub use read::{Record, Replay};
 pub use recover::{LogTail as Tail, Recovery};
 pub use stats::Stats;
+pub use ticket::Durable;
 use worker::Worker;
 
 use crate::Lsn;
@@ -442,9 +448,16 @@ impl Log {
         if !self.engine.close_to_appends() {
             return Ok(());
         }
-        let closed = self.engine.sync_and_record_end(|| self.worker.stop(&self.engine));
+        let closed = self.engine.sync_and_record_end(|| self.stop_threads());
+        self.engine.end_for_good(closed.is_ok());
         let unlocked = self.engine.unlock();
+        self.engine.tell_all();
         closed.and(unlocked)
+    }
+
+    fn stop_threads(&self) {
+        self.worker.stop(&self.engine);
+        self.engine.health.syncer.stop();
     }
 }
 
@@ -453,8 +466,11 @@ impl Drop for Log {
         // As a crash: nothing is synced or written. The lock goes explicitly, since a child that is
         // just being forked holds a copy of the descriptor.
         if self.engine.close_to_appends() {
-            self.worker.stop(&self.engine);
+            self.stop_threads();
+            // A ticket outlives its log, and the thread that waits for it may be the one that syncs.
+            self.engine.end_for_good(false);
             drop(self.engine.unlock());
+            self.engine.tell_all();
         }
     }
 }

@@ -24,9 +24,9 @@ use crate::segment::{Look, Segment};
 /// ```
 #[derive(Clone)]
 pub struct Record {
-    segment: Arc<Segment>,
-    offset: u64,
-    len: usize,
+    pub(super) segment: Arc<Segment>,
+    pub(super) offset: u64,
+    pub(super) len: usize,
 }
 
 impl Record {
@@ -70,13 +70,13 @@ pub struct Replay<'a> {
 }
 
 #[derive(Debug)]
-struct Standing {
-    segment: Arc<Segment>,
-    offset: u64,
+pub(super) struct Standing {
+    pub(super) segment: Arc<Segment>,
+    pub(super) offset: u64,
     /// Offset where its records, or the range, end.
-    limit: u64,
+    pub(super) limit: u64,
     /// Below this offset a touch cannot be a signal.
-    populated: u64,
+    pub(super) populated: u64,
 }
 
 impl Iterator for Replay<'_> {
@@ -184,6 +184,10 @@ impl Replay<'_> {
         }
         let segment = self.engine.pin(&slot)?;
         let end = slot.end().unwrap_or(u64::MAX).min(self.to);
+        if end < slot.start() {
+            // Cut away since the look.
+            return Err(Error::Gone { lsn: Lsn::new(self.at), head: Lsn::new(head) });
+        }
         let offset = self.at.max(slot.start()) - segment.base();
         let limit = end.saturating_sub(segment.base());
         Ok(Some(Standing { segment, offset, limit, populated: 0 }))
@@ -206,7 +210,7 @@ impl Standing {
     }
 
     #[cold]
-    fn damage(&self) -> Error {
+    pub(super) fn damage(&self) -> Error {
         let until = self.segment.base() + self.limit;
         self.segment.damage(self.offset, until, MISSING)
     }
@@ -317,7 +321,7 @@ impl Engine {
     }
 
     /// The first frame at or after a position that may lie anywhere.
-    fn align(&self, at: u64) -> Result<u64> {
+    pub(super) fn align(&self, at: u64) -> Result<u64> {
         let Some(slot) = self.catalog.find(at).filter(|slot| slot.start() < at) else {
             return Ok(at);
         };

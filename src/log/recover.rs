@@ -14,6 +14,7 @@ use super::catalog::{Catalog, Slot};
 use super::commit::Group;
 use super::engine::{Engine, Health, Tail, Upkeep};
 use super::files::{self, Files, Made, Stock};
+use super::waiters::Waiters;
 use super::worker::Signal;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -372,6 +373,8 @@ fn engine(
         marked: end,
         synced: Flow::default(),
         wake: false,
+        watched: false,
+        waiters: Waiters::default(),
         sync_at,
         appends: 0,
         bytes: 0,

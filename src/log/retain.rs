@@ -42,6 +42,9 @@ impl Engine {
         if !upkeep.retired.is_empty() {
             self.signal.wake(); // it looks again until their readers let go
         }
+        drop(upkeep);
+        // `durable` and `end` may have moved into a new segment: whoever waits in the old one is to let go of it.
+        self.tell_due();
         Ok(Reclaimed { segments, bytes })
     }
 
@@ -66,7 +69,12 @@ impl Engine {
             return Ok(());
         }
         let rolled = self.roll_tail(&mut tail);
-        self.release(tail);
+        // Not `release`: whoever waits is told by the caller, once it holds no lock.
+        let wake = std::mem::take(&mut tail.wake);
+        drop(tail);
+        if wake {
+            self.signal.wake();
+        }
         match rolled {
             Err(Error::Full { .. }) => Ok(()),
             rolled => rolled.map(drop),
@@ -108,7 +116,9 @@ impl Engine {
         }
         // The cut stands, whatever becomes of the files.
         drop(self.release_retired(&mut upkeep));
+        drop(upkeep);
         self.signal.wake();
+        self.tell_due();
         Ok(())
     }
 
@@ -149,6 +159,8 @@ impl Engine {
         let Some(next) = tail.ready.pop_front() else { return Ok(None) };
         let start = next.lsn();
         let gone = self.catalog.retire(|slot| slot.identity().base >= cut);
+        // Before `durable` moves past them: by this a follower tells what was cut from what a checkpoint passed.
+        gone.iter().for_each(|slot| slot.set_end(slot.identity().base));
         upkeep.retired.extend(gone);
         if let Some(slot) = self.catalog.find(cut.saturating_sub(1)) {
             slot.set_end(cut);

@@ -30,6 +30,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Syncs of the log's records.
     pub syncs: u64,
+    /// Tickets that were polled, callbacks and followers that wait now.
+    pub waiting: u64,
     /// Records covered by a sync, on average: how well group commit groups.
     pub records_per_sync: f64,
 }
@@ -42,6 +44,7 @@ impl Engine {
             (upkeep.sealed as u64, spare as u64, upkeep.retired.len() as u64)
         };
         let (syncs, records) = self.syncs();
+        let waiting = self.waiting();
         let tail = self.tail.lock();
         let lsn = |at: u64| Lsn::new(at);
         #[expect(clippy::cast_precision_loss, reason = "an average for people")]
@@ -58,6 +61,7 @@ impl Engine {
             appends: tail.appends,
             bytes: tail.bytes,
             syncs,
+            waiting,
             records_per_sync,
         }
     }

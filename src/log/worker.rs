@@ -83,10 +83,8 @@ impl Worker {
 
     pub(crate) fn stop(&self, engine: &Engine) {
         engine.signal.stop();
-        if let Some(thread) = self.thread.lock().take() {
-            // A panic in the worker would be a bug; it has no state of its own to lose.
-            drop(thread.join());
-        }
+        let thread = self.thread.lock().take();
+        super::syncer::join(thread);
     }
 }
 

@@ -21,6 +21,7 @@ mod cut;
 mod full;
 mod read;
 mod retain;
+mod ticket;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
