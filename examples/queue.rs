@@ -47,7 +47,7 @@ fn consume(log: &Log, name: &str, dir: &Path) -> Outcome {
     let mut done = done_by(&path)?;
     let mut output = OpenOptions::new().create(true).append(true).open(&path)?;
     let consumer = log.consumer(name)?;
-    let mut follower = log.follow(consumer.position()?)?;
+    let mut follower = consumer.follow()?;
     loop {
         let Some(job) = follower.next_timeout(Duration::from_secs(10))? else {
             return Err(format!("{name} waits for job {}", done.numbers.len()).into());

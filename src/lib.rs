@@ -28,7 +28,8 @@ pub mod sim {
 pub use error::{Corruption, Error, Result};
 pub use inspect::OwnedRecord;
 pub use log::{
-    Blocker, Consumer, ConsumerInfo, Holder, Log, Reclaimed, Record, Recovery, Replay, Stats, Tail,
+    Blocker, Consumer, ConsumerInfo, Durable, Follower, Following, Holder, Log, Reclaimed, Record,
+    Recovery, Replay, Stats, Tail,
 };
 #[cfg(feature = "histograms")]
 pub use log::{Histogram, Histograms};

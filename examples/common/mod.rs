@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Lines of real logs of real systems, if they lie beside the project; else made up, saying so.
-pub fn lines() -> Outcome<Vec<String>> {
+pub(crate) fn lines() -> Outcome<Vec<String>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/loghub");
     let mut lines = Vec::new();
     for entry in std::fs::read_dir(&folder).into_iter().flatten() {
@@ -31,7 +31,7 @@ pub fn lines() -> Outcome<Vec<String>> {
 
 /// Runs this program again with these arguments, kills it (SIGKILL) after `time`, unless it has ended; the lines that it
 /// wrote, and whether it was killed. A line that the kill tore is left out.
-pub fn run_and_kill(args: &[&str], time: Duration) -> Outcome<(Vec<String>, bool)> {
+pub(crate) fn run_and_kill(args: &[&str], time: Duration) -> Outcome<(Vec<String>, bool)> {
     let mut child =
         Command::new(std::env::current_exe()?).args(args).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().ok_or("it has no output")?;
@@ -62,7 +62,7 @@ pub fn run_and_kill(args: &[&str], time: Duration) -> Outcome<(Vec<String>, bool
 }
 
 /// One line by one write, so that a kill tears at most the last.
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     use std::io::Write;
     drop(std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
 }

@@ -17,7 +17,7 @@ use crate::sync::atomic::Ordering;
 impl Engine {
     pub(crate) fn append(&self, payload: &[u8]) -> Result<Lsn> {
         let begun = self.meter.begin();
-        let appended = self.append_one(payload).inspect_err(|_| self.tell());
+        let appended = self.append_one(payload).inspect_err(|_| self.inform());
         self.meter.appended(begun, appended.is_ok());
         appended
     }
@@ -25,7 +25,7 @@ impl Engine {
     /// All or nothing after a crash: only the last frame of a batch says that it is whole.
     pub(crate) fn append_batch<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Vec<Lsn>> {
         let begun = self.meter.begin();
-        let appended = self.append_many(payloads).inspect_err(|_| self.tell());
+        let appended = self.append_many(payloads).inspect_err(|_| self.inform());
         self.meter.appended(begun, appended.is_ok());
         appended
     }
@@ -188,9 +188,25 @@ impl Engine {
     #[inline]
     pub(crate) fn release(&self, mut tail: MutexGuard<'_, Tail>) {
         let wake = std::mem::take(&mut tail.wake);
+        if tail.watched {
+            return self.release_watched(tail, wake);
+        }
         drop(tail);
         if wake {
             self.signal.wake();
         }
+    }
+
+    /// Tells those who wait for what is published.
+    #[cold]
+    fn release_watched(&self, mut tail: MutexGuard<'_, Tail>, wake: bool) {
+        let end = tail.writer.lsn();
+        let due = tail.waiters.take(end);
+        tail.watched = !tail.waiters.is_empty();
+        drop(tail);
+        if wake {
+            self.signal.wake();
+        }
+        due.tell(self);
     }
 }

@@ -66,7 +66,13 @@ impl Slot {
         self.identity.base + self.identity.size
     }
 
-    /// Where its records end; none while it is appended to.
+    /// Nothing below `lsn` was cut away. A load from a line that only a roll or a cut stores to.
+    #[inline]
+    pub(crate) fn reaches(&self, lsn: u64) -> bool {
+        self.end.load(Ordering::Acquire) >= lsn
+    }
+
+    /// Where its records end; none while it is appended to. After a cut before it: its base.
     pub(crate) fn end(&self) -> Option<u64> {
         Some(self.end.load(Ordering::Acquire)).filter(|end| *end != GROWING)
     }
@@ -95,6 +101,15 @@ impl Slot {
         let segment = files.open_reader(self.identity, self.end.load(Ordering::Acquire))?;
         *open = Open::Loose(Arc::downgrade(&segment));
         Ok(segment)
+    }
+
+    /// The segment, if someone has it open.
+    pub(crate) fn joined(&self) -> Option<Arc<Segment>> {
+        match &*self.open.lock() {
+            Open::Held(segment) => Some(Arc::clone(segment)),
+            Open::Loose(weak) => weak.upgrade(),
+            Open::Gone(_) => None,
+        }
     }
 
     /// The engine itself lets go; readers may hold on.

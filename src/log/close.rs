@@ -36,6 +36,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Behind the last sync, before the files are another's: whoever leads must not be under way any more, and no one
+    /// comes after. `whole`: all is durable.
+    pub(super) fn end_for_good(&self, whole: bool) {
+        self.health.end(whole);
+        drop(self.while_leading(|| Ok(None)));
+    }
+
     pub(super) fn unlock(&self) -> Result<()> {
         let path = self.files.directory.path();
         self.files.directory.unlock().map_err(|e| Error::io("flock", path, e))

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::gather::{Gather, Habit, Threads};
+use super::waiters::{Due, Waiters};
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
@@ -21,7 +22,7 @@ use crate::watermark::{Bell, Watermark};
 
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// One condition for all: above some 30 waiters, waking them one by one costs more than the sync.
     synced: Condvar,
     /// Threads that wait for a sync that has not begun, the leader included. Changed under the lock; atomic for the
@@ -36,7 +37,7 @@ pub(crate) struct Group {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     /// Where the durable LSN is kept outside the log.
     watermark: Option<Watermark>,
     /// Someone syncs.
@@ -52,6 +53,8 @@ struct State {
     syncs: u64,
     records: u64,
     records_before: u64,
+    /// Who waits without a thread for what will be durable.
+    pub(super) waiters: Waiters,
 }
 
 /// What a thread remembers of its last commit: by that it is told whether it comes back at once.
@@ -126,12 +129,12 @@ impl Engine {
         self.wait_durable(self.end(), self.cuts())
     }
 
-    fn cuts(&self) -> u64 {
+    pub(super) fn cuts(&self) -> u64 {
         self.group.cuts.load(Ordering::Acquire)
     }
 
     /// Ok only if `lsn` lies in the part of a window that holds records of the log as it is now.
-    fn check_live(&self, lsn: u64) -> Result<()> {
+    pub(super) fn check_live(&self, lsn: u64) -> Result<()> {
         let (head, end) = (self.catalog.head(), self.end());
         if lsn >= end {
             return Err(Error::OutOfRange {
@@ -165,6 +168,10 @@ impl Engine {
             if let Some(cause) = self.health.failed() {
                 return Err(Error::Poisoned { cause });
             }
+            // A ticket may be waited for when its log is no more, and its files are another's.
+            if self.health.is_over() {
+                return Err(Error::Closed);
+            }
             if habit.is_none() {
                 habit = Some(self.arrive(&mut state, need, durable));
             }
@@ -173,9 +180,10 @@ impl Engine {
                 let begun = self.begin_sync(self.gather(state));
                 let synced = self.sync_everything(begun);
                 self.audience.will_tell_of_a_sync();
-                let told = self.stop_leading(synced.ok());
+                let (told, due) = self.stop_leading(synced.ok());
+                due.tell(self);
                 self.audience.synced(told);
-                self.tell();
+                self.inform();
                 state = self.group.state.lock();
                 continue;
             }
@@ -276,10 +284,12 @@ impl Engine {
     }
 
     /// Publishes what became durable, gives up leadership, wakes all: those who are not yet
-    /// covered elect the next leader. Of the sync: what became durable, how many records, and how long it took.
-    fn stop_leading(&self, synced: Option<Synced>) -> Option<(u64, u64, Duration)> {
+    /// covered elect the next leader. Of the sync: what became durable, how many records, and how long it took. And what
+    /// else is due, for the caller to tell when it holds no lock.
+    fn stop_leading(&self, synced: Option<Synced>) -> (Option<(u64, u64, Duration)>, Due) {
         let mut state = self.group.state.lock();
         let (mut seals_due, mut noted, mut told) = (false, None, None);
+        let mut due = Due::default();
         if let Some(Synced { end, took, records, rolled }) = synced {
             noted = state.watermark.as_mut().map(|watermark| watermark.note(end));
             self.raise_durable(end);
@@ -294,6 +304,7 @@ impl Engine {
             self.meter.synced(took, covered);
             told = Some((end, covered, took));
             seals_due = rolled;
+            due = state.waiters.take(self.durable());
         }
         state.led = false;
         drop(state);
@@ -305,7 +316,7 @@ impl Engine {
             // The worker was woken by the roll, but may have looked before `durable` moved, and found nothing to seal.
             self.signal.wake();
         }
-        told
+        (told, due)
     }
 
     /// Never back: a checkpoint of everything may have moved it past the end that a sync began with.
@@ -314,7 +325,7 @@ impl Engine {
     }
 
     /// Keeps everyone from syncing while `cut` cuts the log back. `cut` gives the new durable end, or none
-    /// if it changed nothing; whether it did.
+    /// if it changed nothing; whether it did. Then there may be waiters to be told, once the caller holds no lock.
     pub(crate) fn while_leading(&self, cut: impl FnOnce() -> Result<Option<u64>>) -> Result<bool> {
         let mut state = self.group.state.lock();
         while state.led {
@@ -326,7 +337,7 @@ impl Engine {
         if let Ok(Some(end)) = end {
             self.pass_over(end);
         }
-        self.stop_leading(None);
+        drop(self.stop_leading(None)); // none is due by this: no sync
         Ok(end?.is_some())
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::engine::Engine;
+use super::follow::{Follower, follow};
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::notes::{MAX_CONSUMERS, Note, is_name};
@@ -77,6 +78,28 @@ impl Consumer {
     pub fn ack(&self, lsn: Lsn) -> Result<Lsn> {
         let position = self.behind(lsn)?;
         self.note(|now| now.max(position))
+    }
+
+    /// Follows the log from its position: what is durable, as it comes. Acknowledge what is done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConsumer`] if it has been removed, and those of [`Log::follow`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// log.append_durable(b"one")?;
+    /// let mailer = log.consumer("mailer")?;
+    /// let mut follower = mailer.follow()?;
+    /// while let Some(record) = follower.try_next()? {
+    ///     mailer.ack(record.lsn())?;
+    /// }
+    /// assert!(mailer.follow()?.try_next()?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn follow(&self) -> Result<Follower> {
+        self.position().and_then(|from| follow(&self.engine, from))
     }
 
     /// Moves the position to `position`, forward or back: to do again what was done, or to pass over what is not wanted.

@@ -11,6 +11,9 @@
 //! 4. the catalog: which segments can be read.
 //! 5. what the observer is to be told (`tell`). It is told with none of these held.
 //!
+//! Those who wait without a thread stand behind 2 and 3 (`waiters`), and are called with no lock held: what they call is
+//! others' code.
+//!
 //! Positions only grow, also across a cut back: `head <= durable <= end`.
 
 use std::collections::VecDeque;
@@ -21,11 +24,13 @@ use super::commit::Group;
 use super::files::{Files, Stock};
 use super::meter::Meter;
 use super::notes::Noted;
+use super::syncer::Syncer;
 use super::tell::Audience;
+use super::waiters::Waiters;
 use super::worker::Signal;
 use crate::error::{Error, Result};
 use crate::segment::{Flow, Segment, SegmentWriter};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Condvar, Instant, Mutex};
 
 #[derive(Debug)]
@@ -68,6 +73,10 @@ pub(crate) struct Tail {
     pub(crate) sync_at: u64,
     /// The worker is to be woken once the lock is given up.
     pub(crate) wake: bool,
+    /// There are `waiters`: beside `wake`, which every append looks at anyway.
+    pub(crate) watched: bool,
+    /// Who waits for what will be published.
+    pub(crate) waiters: Waiters,
     pub(crate) appends: u64,
     pub(crate) bytes: u64,
     pub(crate) notes: Box<Noted>,
@@ -108,8 +117,16 @@ pub(crate) struct Health {
     /// Closed or poisoned: one flag for the append path to look at.
     ended: AtomicBool,
     closed: AtomicBool,
+    /// How it ended, once nothing more becomes durable and the files are the next instance's: `Health::end`.
+    over: AtomicU8,
     failure: OnceLock<Arc<Error>>,
+    pub(crate) syncer: Syncer,
 }
+
+/// Dropped, or closed with a failure: what was not durable was left.
+const LEFT: u8 = 1;
+/// Closed, and all of it is durable.
+const WHOLE: u8 = 2;
 
 impl Health {
     #[inline]
@@ -138,6 +155,7 @@ impl Health {
         }
         let cause = Arc::clone(self.failure.get_or_init(|| Arc::new(error)));
         self.ended.store(true, Ordering::Release);
+        self.syncer.ring();
         Error::Poisoned { cause }
     }
 
@@ -149,6 +167,34 @@ impl Health {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Nothing more becomes durable, and the files may be another's from now on.
+    pub(crate) fn end(&self, whole: bool) {
+        self.over.store(if whole { WHOLE } else { LEFT }, Ordering::Release);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire) != 0
+    }
+
+    /// Closed with all of it durable.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.over.load(Ordering::Acquire) == WHOLE
+    }
+
+    /// Why nothing more becomes durable.
+    #[inline]
+    pub(crate) fn ended(&self) -> Option<Error> {
+        if self.ended.load(Ordering::Acquire) { self.why_ended() } else { None }
+    }
+
+    #[cold]
+    fn why_ended(&self) -> Option<Error> {
+        match self.failed() {
+            Some(cause) => Some(Error::Poisoned { cause }),
+            None => self.is_over().then_some(Error::Closed),
+        }
     }
 
     /// Nothing is appended any more. False: it was closed before.

@@ -9,6 +9,7 @@ mod consumer;
 mod engine;
 mod files;
 mod find_end;
+mod follow;
 mod gather;
 mod meter;
 mod notes;
@@ -19,8 +20,11 @@ mod recover;
 mod reset;
 mod retain;
 mod stats;
+mod syncer;
 mod tell;
+mod ticket;
 mod upkeep;
+mod waiters;
 mod worker;
 
 use std::ops::{Bound, RangeBounds};
@@ -30,11 +34,13 @@ use std::sync::Arc;
 pub use blockers::{Blocker, Holder};
 pub use consumer::{Consumer, ConsumerInfo};
 use engine::Engine;
+pub use follow::{Follower, Following};
 #[cfg(feature = "histograms")]
 pub use meter::{Histogram, Histograms};
 pub use read::{Record, Replay};
 pub use recover::{LogTail as Tail, Recovery};
 pub use stats::Stats;
+pub use ticket::Durable;
 use worker::Worker;
 
 use crate::Lsn;
@@ -455,10 +461,17 @@ impl Log {
         if !self.engine.close_to_appends() {
             return Ok(());
         }
-        let closed = self.engine.sync_and_record_end(|| self.worker.stop(&self.engine));
-        self.engine.tell_all();
+        let closed = self.engine.sync_and_record_end(|| self.stop_threads());
+        self.engine.end_for_good(closed.is_ok());
+        self.engine.inform_all();
         let unlocked = self.engine.unlock();
+        self.engine.tell_all();
         closed.and(unlocked)
+    }
+
+    fn stop_threads(&self) {
+        self.worker.stop(&self.engine);
+        self.engine.health.syncer.stop();
     }
 }
 
@@ -467,9 +480,12 @@ impl Drop for Log {
         // As a crash: nothing is synced or written. The lock goes explicitly, since a child that is
         // just being forked holds a copy of the descriptor.
         if self.engine.close_to_appends() {
-            self.worker.stop(&self.engine);
-            self.engine.tell_all();
+            self.stop_threads();
+            // A ticket outlives its log, and the thread that waits for it may be the one that syncs.
+            self.engine.end_for_good(false);
+            self.engine.inform_all();
             drop(self.engine.unlock());
+            self.engine.tell_all();
         }
     }
 }

@@ -25,9 +25,9 @@ use crate::sync::atomic::Ordering;
 /// ```
 #[derive(Clone)]
 pub struct Record {
-    segment: Arc<Segment>,
-    offset: u64,
-    len: usize,
+    pub(super) segment: Arc<Segment>,
+    pub(super) offset: u64,
+    pub(super) len: usize,
 }
 
 impl Record {
@@ -71,13 +71,13 @@ pub struct Replay<'a> {
 }
 
 #[derive(Debug)]
-struct Standing {
-    segment: Arc<Segment>,
-    offset: u64,
+pub(super) struct Standing {
+    pub(super) segment: Arc<Segment>,
+    pub(super) offset: u64,
     /// Offset where its records, or the range, end.
-    limit: u64,
+    pub(super) limit: u64,
     /// Below this offset a touch cannot be a signal.
-    populated: u64,
+    pub(super) populated: u64,
 }
 
 impl Iterator for Replay<'_> {
@@ -185,6 +185,10 @@ impl Replay<'_> {
         }
         let segment = self.engine.pin(&slot)?;
         let end = slot.end().unwrap_or(u64::MAX).min(self.to);
+        if end < slot.start() {
+            // Cut away since the look.
+            return Err(Error::Gone { lsn: Lsn::new(self.at), head: Lsn::new(head) });
+        }
         let offset = self.at.max(slot.start()) - segment.base();
         let limit = end.saturating_sub(segment.base());
         Ok(Some(Standing { segment, offset, limit, populated: 0 }))
@@ -207,7 +211,7 @@ impl Standing {
     }
 
     #[cold]
-    fn damage(&self) -> Error {
+    pub(super) fn damage(&self) -> Error {
         let until = self.segment.base() + self.limit;
         self.segment.damage(self.offset, until, MISSING)
     }
@@ -327,7 +331,7 @@ impl Engine {
     }
 
     /// The first frame at or after a position that may lie anywhere.
-    fn align(&self, at: u64) -> Result<u64> {
+    pub(super) fn align(&self, at: u64) -> Result<u64> {
         let Some(slot) = self.catalog.find(at).filter(|slot| slot.start() < at) else {
             return Ok(at);
         };

@@ -18,6 +18,7 @@ use super::find_end::{Found, find_end};
 use super::meter::Meter;
 use super::notes::Noted;
 use super::tell::Audience;
+use super::waiters::Waiters;
 use super::worker::Signal;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -371,6 +372,8 @@ fn engine(
         marked: end,
         synced: Flow::default(),
         wake: false,
+        watched: false,
+        waiters: Waiters::default(),
         sync_at,
         appends: 0,
         bytes: 0,

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::Log;
 use super::catalog::Slot;
 use super::engine::{Engine, Upkeep};
-use super::tell::News;
+use super::tell::{Keeping, News};
 use super::upkeep::Change;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -79,7 +79,7 @@ impl Engine {
                 self.provide(&mut upkeep)?;
             }
             if self.while_leading(|| self.begin_anew(&mut upkeep, None))? {
-                self.give_dropped_back(&mut upkeep);
+                self.give_dropped_back(upkeep);
                 return Ok(());
             }
         }
@@ -103,7 +103,7 @@ impl Engine {
             let begun = self.while_leading(|| self.begin_anew(&mut upkeep, Some((lsn, first))));
             match begun {
                 Ok(true) => {
-                    self.give_dropped_back(&mut upkeep);
+                    self.give_dropped_back(upkeep);
                     return Ok(Lsn::new(start));
                 }
                 // The new manifest may stand: then it names the file.
@@ -181,6 +181,8 @@ impl Engine {
         // In this order, so that `head <= durable <= end` also for who looks between; and so that who waits for what was
         // dropped does not find it in the catalog.
         self.end.store(start, Ordering::Release);
+        // As a cut: by this a follower knows that what it stands in was dropped.
+        self.catalog.snapshot().iter().for_each(|slot| slot.set_end(slot.identity().base));
         let gone = self.catalog.replace(Slot::active(tail.writer.segment()), || {
             self.pass_over(start);
             self.checkpoint.store(start, Ordering::Release);
@@ -198,9 +200,11 @@ impl Engine {
     }
 
     /// The log stands anew, whatever becomes of the files.
-    fn give_dropped_back(&self, upkeep: &mut Upkeep) {
-        drop(self.release_retired(upkeep));
-        drop(self.keep_reserve(upkeep));
+    fn give_dropped_back(&self, mut upkeep: Keeping<'_>) {
+        drop(self.release_retired(&mut upkeep));
+        drop(self.keep_reserve(&mut upkeep));
+        drop(upkeep);
         self.signal.wake();
+        self.tell_due();
     }
 }

@@ -26,7 +26,11 @@ impl Engine {
             return Ok(Reclaimed::default());
         }
         self.roll_if_below(&mut upkeep, lsn.get())?;
-        self.free_below(&mut upkeep, Some(lsn.get()))
+        let reclaimed = self.free_below(&mut upkeep, Some(lsn.get()))?;
+        drop(upkeep);
+        // `durable` and `end` may have moved into a new segment: whoever waits in the old one is to let go of it.
+        self.tell_due();
+        Ok(reclaimed)
     }
 
     /// Whether the oldest segment lies below `checkpoint`, and below what has been archived.
@@ -88,7 +92,12 @@ impl Engine {
             return Ok(());
         }
         let rolled = self.roll_tail(&mut tail);
-        self.release(tail);
+        // Not `release`: whoever waits is told by the caller, once it holds no lock.
+        let wake = std::mem::take(&mut tail.wake);
+        drop(tail);
+        if wake {
+            self.signal.wake();
+        }
         match rolled {
             Err(Error::Full { .. }) => Ok(()),
             rolled => rolled.map(drop),
@@ -106,7 +115,7 @@ impl Engine {
             let rolled = if tail.writer.is_empty() { Ok(true) } else { self.roll_tail(&mut tail) };
             let end = tail.writer.lsn();
             self.release(tail);
-            if rolled.inspect_err(|_| self.tell())? {
+            if rolled.inspect_err(|_| self.inform())? {
                 return Ok(Lsn::new(end));
             }
             self.provide_segment()?;
@@ -131,7 +140,9 @@ impl Engine {
         // The cut stands, whatever becomes of the files.
         drop(self.release_retired(&mut upkeep));
         drop(self.keep_reserve(&mut upkeep));
+        drop(upkeep);
         self.signal.wake();
+        self.tell_due();
         Ok(())
     }
 
@@ -173,6 +184,8 @@ impl Engine {
         let start = next.lsn();
         self.audience.note(|| News::CutBack { end: cut, resumes: start });
         let gone = self.catalog.retire(|slot| slot.identity().base >= cut);
+        // Before `durable` moves past them: by this a follower tells what was cut from what a checkpoint passed.
+        gone.iter().for_each(|slot| slot.set_end(slot.identity().base));
         upkeep.retired.extend(gone);
         if let Some(slot) = self.catalog.find(cut.saturating_sub(1)) {
             slot.set_end(cut);

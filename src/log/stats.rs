@@ -30,6 +30,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Syncs of the log's records.
     pub syncs: u64,
+    /// Tickets that were polled, callbacks and followers that wait now.
+    pub waiting: u64,
     /// Records covered by a sync, on average: how well group commit groups.
     pub records_per_sync: f64,
     /// Latencies and group sizes, if [`Options::measure`](crate::Options::measure) is on. Needs the feature `histograms`.
@@ -47,6 +49,7 @@ impl Engine {
         let (syncs, records) = self.syncs();
         #[cfg(feature = "histograms")]
         let histograms = self.meter.look();
+        let waiting = self.waiting();
         let tail = self.tail.lock();
         let lsn = |at: u64| Lsn::new(at);
         #[expect(clippy::cast_precision_loss, reason = "an average for people")]
@@ -63,6 +66,7 @@ impl Engine {
             appends: tail.appends,
             bytes: tail.bytes,
             syncs,
+            waiting,
             records_per_sync,
             #[cfg(feature = "histograms")]
             histograms,

@@ -212,7 +212,7 @@ struct Tells<'a>(&'a Engine);
 
 impl Drop for Tells<'_> {
     fn drop(&mut self) {
-        self.0.tell();
+        self.0.inform();
     }
 }
 
@@ -238,7 +238,7 @@ impl Engine {
 
     /// Tells what has happened. With no lock held.
     #[cold]
-    pub(super) fn tell(&self) {
+    pub(super) fn inform(&self) {
         if !self.audience.is_there() {
             return;
         }
@@ -251,8 +251,8 @@ impl Engine {
     }
 
     /// Tells the rest, before the lock of the directory goes: what is told of a segment is true while it is told.
-    pub(super) fn tell_all(&self) {
-        self.tell();
+    pub(super) fn inform_all(&self) {
+        self.inform();
         self.audience.wait();
     }
 
@@ -271,7 +271,7 @@ impl Engine {
                 false => News::Found(segment),
             });
         }
-        self.tell();
+        self.inform();
     }
 
     /// Notes the segments that this manifest, which is durable, is the first to call sealed, or to leave out below the

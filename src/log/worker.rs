@@ -84,11 +84,7 @@ impl Worker {
     pub(crate) fn stop(&self, engine: &Engine) {
         engine.signal.stop();
         let thread = self.thread.lock().take();
-        // An observer may end the log on this very thread, which then ends when that returns.
-        if let Some(thread) = thread.filter(|t| t.thread().id() != thread::current().id()) {
-            // A panic in the worker would be a bug; it has no state of its own to lose.
-            drop(thread.join());
-        }
+        super::syncer::join(thread);
     }
 }
 
