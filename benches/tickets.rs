@@ -41,8 +41,11 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// Its name, and one round of it.
+type Variant<'a> = (&'a str, Box<dyn FnMut() -> f64 + 'a>);
+
 /// Runs the variants in turn, and tells the median of each and its ratio to the first.
-fn compare(what: &str, unit: &str, variants: &mut [(&str, Box<dyn FnMut() -> f64 + '_>)]) {
+fn compare(what: &str, unit: &str, variants: &mut [Variant<'_>]) {
     let mut found = vec![Vec::new(); variants.len()];
     for _ in 0..ROUNDS {
         for ((_, run), found) in variants.iter_mut().zip(&mut found) {
@@ -76,7 +79,7 @@ fn commits(dir: &Path, calls: u32) {
     let log = open(&dir.join("log"), Options::new());
     let lazy = open(&dir.join("lazy"), lazy());
     let waker = Waker::noop();
-    let mut variants: Vec<(&str, Box<dyn FnMut() -> f64>)> = vec![
+    let mut variants: Vec<Variant<'_>> = vec![
         (
             "append and commit_to",
             Box::new(|| {
@@ -132,7 +135,7 @@ fn appends(dir: &Path) {
     };
     // The same segments again and again, and none is waited for.
     let log = open(&dir.join("log"), lazy().segment_size(64 << 20).spare_segments(4));
-    let mut variants: Vec<(&str, Box<dyn FnMut() -> f64>)> = vec![
+    let mut variants: Vec<Variant<'_>> = vec![
         ("append of 100 bytes", Box::new(|| append(&log))),
         (
             "a follower waits for what is durable",
@@ -178,7 +181,7 @@ fn catching_up(dir: &Path) {
         start.elapsed().as_nanos() as f64 / RECORDS as f64
     };
     let follow = || log.follow(log.head()).unwrap();
-    let mut variants: Vec<(&str, Box<dyn FnMut() -> f64>)> = vec![
+    let mut variants: Vec<Variant<'_>> = vec![
         (
             "Replay::next_payload",
             Box::new(|| {
