@@ -25,7 +25,7 @@ struct PageView {
 
 impl PageView {
     fn new(seq: u64) -> Self {
-        let referrer = seq.is_multiple_of(2).then(|| "https://example.org/start".into());
+        let referrer = (seq % 2 == 0).then(|| "https://example.org/start".into());
         PageView { user: 1_000_000 + seq, page: format!("/articles/{seq}"), referrer, millis: 250 }
     }
 }
@@ -130,7 +130,7 @@ fn background(pause: Duration, segment: u64) -> (Histogram<u64>, u64) {
 
 fn main() {
     let values: Vec<PageView> = (0..VALUES).map(PageView::new).collect();
-    let mut found = [[const { Vec::new() }; 6]; 2];
+    let mut found: [[Vec<f64>; 6]; 2] = Default::default();
     for _ in 0..ROUNDS {
         for (at, round) in [round::<Bincode>(&values), round::<Json>(&values)].iter().enumerate() {
             for (all, one) in found[at].iter_mut().zip(round) {

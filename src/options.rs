@@ -166,9 +166,9 @@ impl Options {
     /// one sync) after its append. The same as [`SyncPolicy::Interval`].
     ///
     /// [`append`](crate::Log::append) hands a record to the system's page cache and never to a queue: it survives the
-    /// process from then on. It waits for no sync. It waits for the disk only where memory would have to grow without
-    /// bound instead: if records come faster, for longer than a segment takes to fill, than the next
-    /// segment can be made ready, or than the kernel lets dirty memory grow. Larger
+    /// process from then on, and waits for no sync of records. It waits for the disk only where memory would have to
+    /// grow without bound instead: if records come faster, for longer than a segment takes to fill, than their space
+    /// can be made ready (the next segment, blocks filled ahead) or than the kernel lets dirty memory grow. Larger
     /// [segments](Options::segment_size) let longer bursts pass. [`durable`](crate::Log::durable) tells how far the disk
     /// is, [`close`](crate::Log::close) makes all of it durable. A sync that fails in the background is told by the next
     /// call: [`Error::Poisoned`]. Range: above zero.
