@@ -25,6 +25,9 @@ enum Op {
     /// Up to the record this far (in 256ths) through the log.
     Checkpoint(u8),
     Truncate(u8),
+    /// So many pages and a bit behind the end.
+    ResetTo(u8),
+    TruncateAll,
     Close,
     Crash,
     Read(u8),
@@ -39,6 +42,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::Roll),
         1 => any::<u8>().prop_map(Op::Checkpoint),
         1 => any::<u8>().prop_map(Op::Truncate),
+        1 => any::<u8>().prop_map(Op::ResetTo),
+        1 => Just(Op::TruncateAll),
         1 => Just(Op::Close),
         1 => Just(Op::Crash),
         2 => any::<u8>().prop_map(Op::Read),
@@ -117,6 +122,17 @@ fn run(ops: Vec<Op>, write: WriteMethod) {
                         assert!(log.truncate_after(lsn).is_err());
                     }
                 }
+            }
+            Op::ResetTo(pages) => {
+                let to = log.end().get() + u64::from(pages) * 4096 + u64::from(pages) % 9;
+                checkpoint = log.reset_to(Lsn::new(to)).unwrap();
+                assert!((to..to + 8192).contains(&checkpoint.get()));
+                model.clear();
+            }
+            Op::TruncateAll => {
+                log.truncate_all().unwrap();
+                checkpoint = log.end();
+                model.clear();
             }
             Op::Close => {
                 log.close().unwrap();

@@ -148,23 +148,13 @@ impl Files {
         }
     }
 
-    /// The same, but of one that is owed as much as there is room for, before another program takes that.
-    pub(crate) fn fill_some_reserve(&self, stock: &mut Stock) -> Result<bool> {
+    /// Fills it, and of one that is owed as much as there is room for, before another program takes that.
+    pub(crate) fn fill_some_reserve(&self, stock: &mut Stock) -> Result<()> {
         let filled = self.fill_reserve(stock)?;
-        if !filled && stock.had_reserve {
-            crate::manifest::keep_some_reserve(&*self.directory)?;
+        if filled || !stock.had_reserve {
+            return Ok(());
         }
-        Ok(filled)
-    }
-
-    /// Why no new segment is made.
-    pub(crate) fn owes_reserve(&self) -> Error {
-        let what = "the room for the reserve has to come first";
-        Error::Full {
-            op: "fallocate",
-            path: self.directory.path().join(crate::manifest::RESERVE),
-            source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
-        }
+        crate::manifest::keep_some_reserve(&*self.directory)
     }
 
     /// Opens a segment to append to it from `end` on.

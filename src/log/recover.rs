@@ -221,14 +221,14 @@ fn take_over(
         removed += 1;
     }
     // Before any segment takes the room: a checkpoint on a full disk lives on it.
-    let has_reserve = files.fill_some_reserve(&mut stock)?;
+    files.fill_some_reserve(&mut stock)?;
     for entry in &found.sealed {
         give_rest_back(directory, entry);
     }
     let (writer, ready, watermark) = match clean {
         Some(opened) => opened,
         None => {
-            let writer = first_segment(&files, &mut manifest, &mut stock, has_reserve)?;
+            let writer = first_segment(&files, &mut manifest, &mut stock)?;
             // Only now: until a manifest knew what it says, it was evidence.
             let watermark = Watermark::open(&*files.directory, files.log_id)?;
             (writer, VecDeque::new(), watermark)
@@ -261,14 +261,9 @@ fn first_segment(
     files: &Files,
     manifest: &mut Manifest,
     stock: &mut Stock,
-    has_reserve: bool,
 ) -> Result<SegmentWriter> {
     let full = files.options.segment_size;
-    // As for any segment: the room of a reserve that is owed is not for a full one.
-    let mut made = match has_reserve || !stock.had_reserve || !stock.pool.is_empty() {
-        true => named_segment(files, manifest, stock, full),
-        false => Err(files.owes_reserve()),
-    };
+    let mut made = named_segment(files, manifest, stock, full);
     if !is_full(&made) {
         return made;
     }

@@ -148,7 +148,7 @@ impl Engine {
     /// that.
     pub(super) fn keep_reserve(&self, upkeep: &mut Upkeep) -> Result<()> {
         let kept = self.files.fill_some_reserve(&mut upkeep.stock);
-        kept.map(drop).map_err(|e| self.health.poison(e))
+        kept.map_err(|e| self.health.poison(e))
     }
 
     /// Makes a segment, which no manifest names; the numbers in the stock stand.
@@ -171,7 +171,12 @@ impl Engine {
         if filled || !stock.had_reserve || !stock.pool.is_empty() {
             return Ok(());
         }
-        Err(self.files.owes_reserve())
+        let what = "the room for the reserve has to come first";
+        Err(Error::Full {
+            op: "fallocate",
+            path: self.files.directory.path().join(manifest::RESERVE),
+            source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
+        })
     }
 
     fn seals_due(&self, upkeep: &Upkeep) -> bool {
