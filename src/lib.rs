@@ -26,5 +26,5 @@ pub use error::{Corruption, Error, Result};
 pub use inspect::OwnedRecord;
 pub use log::{Log, Reclaimed, Record, Recovery, Replay, Stats, Tail};
 pub use lsn::Lsn;
-pub use reader::{Reader, ReaderFollower, ReaderReplay};
 pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};
+pub use reader::{Reader, ReaderFollower, ReaderReplay};

@@ -53,7 +53,13 @@ fn forbidden<'a>(own: &str, line: &'a str) -> Option<&'a str> {
 
 /// Siblings of the top layer may build on one another in this order; others of one layer may not.
 fn is_allowed_sibling(own: &str, name: &str) -> bool {
-    matches!((own, name), ("log", "walk") | ("inspect", "walk" | "log") | ("reader", "inspect" | "log") | ("format", "format"))
+    matches!(
+        (own, name),
+        ("log", "walk")
+            | ("inspect", "walk" | "log")
+            | ("reader", "inspect" | "log")
+            | ("format", "format")
+    )
 }
 
 #[test]

@@ -220,6 +220,26 @@ impl Walk {
     /// The next record. None: it has come to the end, or pauses.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Found>> {
+        match self.next_at_hand() {
+            None => self.next_by_steps(),
+            found => Ok(found),
+        }
+    }
+
+    /// Nearly every record: without a Result, which is as large as an Error, and is copied.
+    #[inline]
+    fn next_at_hand(&mut self) -> Option<Found> {
+        let scan = self.scan.as_mut()?;
+        if self.batch.whole || (self.until == Until::Durable && scan.lsn() >= self.durable) {
+            return None;
+        }
+        let (offset, len) = scan.step_over_record()?;
+        let (lsn, end) = (self.base + offset, scan.lsn());
+        (self.end, self.last, self.looks) = (end, Some(lsn), 0);
+        (lsn >= self.from).then_some(Found { lsn, end, at: At::Segment { offset, len } })
+    }
+
+    fn next_by_steps(&mut self) -> Result<Option<Found>> {
         loop {
             if self.batch.whole {
                 if let Some(found) = self.batch.next() {
@@ -334,10 +354,15 @@ impl Walk {
                 scan.begin_small();
                 // A frame that is valid there is one of the log if all below it is, and what is durable is.
                 let in_the_log = bound.is_none_or(|bound| self.from <= entry.base + bound);
-                if !been && self.jumps && within(self.from) && in_the_log && self.from <= self.durable {
+                if !been
+                    && self.jumps
+                    && within(self.from)
+                    && in_the_log
+                    && self.from <= self.durable
+                {
                     scan.go_to(self.from - entry.base);
-                    been = self.from == self.durable
-                        || matches!(scan.step(), Ok(Step::Frame { .. }));
+                    been =
+                        self.from == self.durable || matches!(scan.step(), Ok(Step::Frame { .. }));
                     if been {
                         self.end = self.from;
                     }
@@ -566,7 +591,9 @@ impl Walk {
             // Whether it ended where the walk stands, the file may still tell.
             scan.go_to(self.end.saturating_sub(self.base).max(DATA_START));
             let stepped = scan.step();
-            if let Ok(Step::Stopped(Stop { why: Why::End { next }, open_batch: None, .. })) = stepped {
+            if let Ok(Step::Stopped(Stop { why: Why::End { next }, open_batch: None, .. })) =
+                stepped
+            {
                 if self.follows(&now, next) {
                     self.scan = None;
                     self.take_over(now)?;

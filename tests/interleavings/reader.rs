@@ -50,7 +50,10 @@ fn look(bench: &Bench, reader: &Reader, published: bool, times: u64) -> Seen {
 fn check(diary: &Diary, seen: &Seen) {
     for (lsn, payload) in &seen.durable {
         let told = diary.told.iter().any(|known| known.0 == *lsn && known.1 == *payload);
-        assert!(told || diary.tried.contains(payload), "P2: no one appended what was seen at {lsn}");
+        assert!(
+            told || diary.tried.contains(payload),
+            "P2: no one appended what was seen at {lsn}"
+        );
     }
     assert!(seen.durable.is_sorted_by(|a, b| a.0 < b.0), "P2: out of order");
     let Some((first, last)) = seen.durable.first().zip(seen.durable.last()) else { return };
@@ -80,7 +83,11 @@ fn p1_p2_a_reader_beside_recycling() {
             .collect();
         for _ in 0..5 {
             let len = if draw(2) == 0 { HALF } else { WHOLE };
-            if draw(4) == 0 { drop(hand.append(len)) } else { hand.append_durable(len) }
+            if draw(4) == 0 {
+                hand.append(len);
+            } else {
+                hand.append_durable(len);
+            }
             if draw(2) == 0 {
                 let given_up = hand.log.checkpoint(hand.diary.owed);
                 hand.unless_off(given_up);

@@ -75,11 +75,8 @@ fn a_position_that_is_none_is_out_of_range() {
     let reader = Reader::open(dir.path()).unwrap();
     for follow in [true, false] {
         let far = Lsn::new(1 << 40);
-        let refused = if follow {
-            reader.follow(far).map(drop)
-        } else {
-            reader.replay_from(far).map(drop)
-        };
+        let refused =
+            if follow { reader.follow(far).map(drop) } else { reader.replay_from(far).map(drop) };
         assert!(matches!(refused, Err(Error::OutOfRange { .. })), "{refused:?}");
     }
     // The very start is one, as long as the log has all from there.

@@ -60,11 +60,7 @@ struct Seen {
     runs: Vec<Vec<(u32, Lsn)>>,
 }
 
-fn watch(
-    reader: &Reader,
-    published: bool,
-    stop: &AtomicBool,
-) -> Result<Seen, Error> {
+fn watch(reader: &Reader, published: bool, stop: &AtomicBool) -> Result<Seen, Error> {
     let from = |lsn: Lsn| -> Result<ReaderFollower, Error> {
         let follower = reader.follow(lsn)?;
         Ok(if published { follower.published() } else { follower })

@@ -180,8 +180,7 @@ fn p2_followers_see_what_was_appended_whatever_the_writer_does() {
                 let Some((first, last)) = run.first().zip(run.last()) else { continue };
                 let shown: BTreeSet<u32> = run.iter().map(|(n, _)| *n).collect();
                 let missing = known.all.range(first.0..=last.0).map(|(n, _)| *n);
-                let missing: Vec<u32> =
-                    missing.filter(|n| live(n) && !shown.contains(n)).collect();
+                let missing: Vec<u32> = missing.filter(|n| live(n) && !shown.contains(n)).collect();
                 assert!(missing.is_empty(), "seed {seed}: passed over {missing:?}");
             }
             // The last run reached the end and holds nothing that was cut.
