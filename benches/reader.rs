@@ -56,7 +56,7 @@ fn latency(dir: &Path, name: &str, published: bool, pause: Duration, count: usiz
     let mut follower = child(&["follow", dir.to_str().unwrap(), mode, &count.to_string()]);
     let mut said = lines(&mut follower);
     said.next();
-    let mut commits = Histogram::<u64>::new(3).unwrap();
+    let mut commits = Histogram::<u64>::new_with_bounds(1, 100_000_000_000, 3).unwrap();
     let mut returned = Vec::with_capacity(count);
     for n in 0..count {
         let payload = [u8::try_from(n % 251).unwrap(); 100];
@@ -72,7 +72,7 @@ fn latency(dir: &Path, name: &str, published: bool, pause: Duration, count: usiz
             std::thread::sleep(pause);
         }
     }
-    let mut late = Histogram::<u64>::new(3).unwrap();
+    let mut late = Histogram::<u64>::new_with_bounds(1, 100_000_000_000, 3).unwrap();
     let mut early = 0;
     for (came, returned) in said.map(|time| time.parse::<u64>().unwrap()).zip(&returned) {
         early += u32::from(came < *returned);

@@ -221,6 +221,26 @@ impl Walk {
     /// The next record. None: it has come to the end, or pauses.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Found>> {
+        match self.next_at_hand() {
+            None => self.next_by_steps(),
+            found => Ok(found),
+        }
+    }
+
+    /// Nearly every record: without a Result, which is as large as an Error, and is copied.
+    #[inline]
+    fn next_at_hand(&mut self) -> Option<Found> {
+        let scan = self.scan.as_mut()?;
+        if self.batch.whole || (self.until == Until::Durable && scan.lsn() >= self.durable) {
+            return None;
+        }
+        let (offset, len) = scan.step_over_record()?;
+        let (lsn, end) = (self.base + offset, scan.lsn());
+        (self.end, self.last, self.looks) = (end, Some(lsn), 0);
+        (lsn >= self.from).then_some(Found { lsn, end, at: At::Segment { offset, len } })
+    }
+
+    fn next_by_steps(&mut self) -> Result<Option<Found>> {
         loop {
             if self.batch.whole {
                 if let Some(found) = self.batch.next() {

@@ -60,6 +60,13 @@ impl Window {
         self.buffer.get(from..from.checked_add(len)?)
     }
 
+    /// All that is held from `offset` on.
+    #[inline]
+    fn held_from(&self, offset: u64) -> Option<&[u8]> {
+        let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.buffer.get(self.aligned + from..self.aligned + self.filled)
+    }
+
     fn fill(&mut self, offset: u64, len: usize) -> io::Result<()> {
         self.filled = 0;
         self.start = offset / DIRECT_ALIGN as u64 * DIRECT_ALIGN as u64;
@@ -180,6 +187,27 @@ impl Scan {
         }
         self.place.offset = end;
         Ok(Step::Frame { offset: at, head })
+    }
+
+    /// A step over a record that is alone and wholly in what was read: its offset and length. None: let `step` see.
+    #[inline]
+    pub(crate) fn step_over_record(&mut self) -> Option<(u64, usize)> {
+        let at = self.place.offset;
+        let rest = self.window.held_from(at)?;
+        let head = frame::head(*rest.first_chunk()?, self.place)?;
+        let (len, end) = (head.len as usize, at + head.frame_len());
+        let payload = rest.get(8..8 + len)?;
+        let alone = head.kind == Kind::Record && self.open_batch.is_none();
+        if !alone || self.bound.is_some_and(|bound| end > bound) {
+            return None;
+        }
+        if !frame::is_valid(head, payload, self.place) {
+            return None;
+        }
+        self.records += 1;
+        self.bytes += u64::from(head.len);
+        self.place.offset = end;
+        Some((at, len))
     }
 
     /// The payload of the frame that a step just gave: the bytes that it checked, whatever has become of the file.

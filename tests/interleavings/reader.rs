@@ -84,9 +84,9 @@ fn p1_p2_a_reader_beside_recycling() {
         for _ in 0..5 {
             let len = if draw(2) == 0 { HALF } else { WHOLE };
             if draw(4) == 0 {
-                drop(hand.append(len))
+                hand.append(len);
             } else {
-                hand.append_durable(len)
+                hand.append_durable(len);
             }
             if draw(2) == 0 {
                 let given_up = hand.log.checkpoint(hand.diary.owed);
@@ -104,6 +104,35 @@ fn p1_p2_a_reader_beside_recycling() {
         drop(hand);
         drop(log);
         bench.crash(|log, found| check_from(&mut diary, &found, log.checkpoint_lsn()));
+    });
+}
+
+/// The file that a reader stands in is recycled and written to again, at the very place, whenever it likes.
+#[test]
+fn p2_a_reader_whose_file_is_recycled_under_it() {
+    super::explore(|| {
+        let mut bench = Bench::new();
+        // Fewer threads, so that more schedules matter.
+        bench.disk.set_background(false);
+        bench.options = bench.options.clone().spare_segments(1);
+        let log = bench.open();
+        let mut hand = bench.hand(&log, 1);
+        hand.append_durable(WHOLE);
+        let reader = Reader::open_on(&bench.disk).unwrap();
+        let looks = {
+            let bench = bench.clone();
+            let published = draw(2) == 0;
+            thread::spawn(move || look(&bench, &reader, published, 4))
+        };
+        for _ in 0..4 {
+            log.checkpoint(hand.diary.owed).unwrap();
+            // One fills a segment.
+            hand.append_durable(WHOLE);
+        }
+        check(&hand.diary, &looks.join().unwrap());
+        drop(hand);
+        drop(log);
+        assert_eq!(bench.disk.violations(), Vec::<String>::new());
     });
 }
 
