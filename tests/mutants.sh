@@ -57,7 +57,7 @@ only=${1:-} edits=
 mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, rolled: false });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(())/' -p duralog-cli --test trace
 mutant notes-not-in-the-manifest src/log/upkeep.rs 's/let notes = tail.notes.as_of\(.*\);/let notes = crate::format::notes::Notes::default();/' --test crash power_cut
-mutant notes-not-walked src/log/recover.rs 's/scan.run\(\|note\| found.notes.apply\(note\)\)/scan.run(|_| ())/' --test crash power_cut
+mutant notes-not-walked src/log/find_end.rs 's/\|note\| found.notes.apply\(note\)/|_| ()/' --test crash power_cut
 mutant note-kept-before-it-is-durable src/log/notes.rs 's/take_while\(\|\(lsn, _\)\| \*lsn < durable\)/take_while(|(lsn, _)| *lsn < durable.max(u64::MAX))/' --test crash power_cut
 mutant notes-cut-with-the-records src/log/upkeep.rs 's/if cut \{ u64::MAX \} else \{ durable \}/if cut { durable.min(change.cut.unwrap_or(0)) } else { durable }/' --test crash
 mutant consumer-freed-before-its-ack-is-durable src/log/notes.rs 's/now.slowest\(\).into_iter\(\).chain\(durable.slowest\(\)\).min\(\)/now.slowest().or(durable.slowest())/' --test notes
@@ -65,6 +65,19 @@ mutant new-consumer-passed-over src/log/notes.rs 's/now.slowest\(\).into_iter\(\
 mutant archive-not-asked src/log/upkeep.rs 's/change.checkpoint.map\(\|to\| to.min\(notes.archived.unwrap_or\(u64::MAX\)\)\)/change.checkpoint/' --test notes
 mutant archived-not-given-back src/log/upkeep.rs 's/if self.has_free\(.*\) \{/if false {/' --test notes
 mutant below-the-checkpoint-read-in-silence src/log/read.rs 's/lsn.get\(\) < head.min\(checkpoint\) \|\|/false ||/' --test notes
+mutant note-taken-for-a-mark src/inspect/beside.rs 's/if head.kind == Kind::Mark \{/if head.kind != Kind::Record {/' --test reader note
+mutant reset-keeps-the-records src/log/upkeep.rs 's/let slots = if change.anew \{ Vec::new\(\) \} else \{ (self.catalog.snapshot\(\)) \};/let slots = \1;/' --test reset
+mutant reset-within-the-last-window src/log/reset.rs 's/\.filter\(\|base\| \*base >= end\)\.unwrap_or/.filter(|base| *base > 0).unwrap_or/' --test reset
+interleaved reset-past-an-append src/log/reset.rs 's/if tail.writer.lsn\(\) <= lsn.get\(\).min\(first.segment\(\).base\(\)\) =>/if first.lsn() > 0 \&\& lsn.get() > 0 =>/' anew
+interleaved reset-not-told src/log/reset.rs 's/self.pass_over\(start\);/self.raise_durable(start);/' anew
+interleaved reset-head-before-durable src/log/reset.rs 's/self.pass_over\(start\);//' anew
+mutant no-small-segment src/log/recover.rs 's/filter\(\|size\| \*size <= full\)/filter(|size| *size < 0)/' --test crash found_
+mutant reserve-not-kept-at-open src/log/files.rs 's/if filled \|\| !stock.had_reserve \{/if true {/' --test crash found_zero
+mutant reserve-not-kept-at-close src/log/close.rs 's/drop\(self.files.fill_some_reserve\(.*\)\);//' --test crash found_zero
+mutant part-of-a-reserve-is-given-up src/manifest.rs 's/there.len == RESERVE_SIZE \|\| there.held > 0 =>/there.len == RESERVE_SIZE =>/' --test crash found_zero
+mutant reserve-was-never-there src/log/recover.rs 's/had_reserve: names.iter\(\).any\(.*\),/had_reserve: false,/' --test crash found_zero
+mutant cancel-is-not-heard src/progress.rs 's/ControlFlow::Break\(\(\)\) => Err\(Error::Cancelled\)/ControlFlow::Break(()) => Ok(())/' --test progress
+mutant no-word-while-marks-are-looked-for src/walk.rs 's/told\(at\)\?;//' --test progress
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-recycling src/log/files.rs 's/sync_name\(\)\.and_then\(/Ok(()).and_then(/' -p duralog-cli --test directory_sync
@@ -75,8 +88,8 @@ mutant checksum-not-bound-to-the-lsn src/format/frame.rs 's/seed \^ position, wo
 mutant salt-not-renewed src/log/files.rs 's/salt: crate::format::u64_at.*$/salt: 0,/; s/log_id: self.log_id,\s*$/log_id: self.log_id,/' --test promises salt
 mutant batch-end-not-checked src/segment/verdict.rs 's/stop.open_batch.unwrap_or\(stop.at\)/stop.at/' --test promises p3
 mutant marks-not-written src/log/append.rs 's/let mark_due = tail.marked < durable;/let mark_due = false;/' --test promises p5
-mutant marks-not-looked-for src/walk.rs 's/scan.highest_mark_beyond\(cut_of\(stop\)\).map_err\(read\)\?/None/' --test promises p5
-mutant torn-tail-appended-behind src/log/recover.rs 's/at = entry.base \+ end;/at = entry.base + end + 8;/' --test promises
+mutant marks-not-looked-for src/walk.rs 's/vouched_to = vouched_to.max\(here\);//' --test promises p5
+mutant torn-tail-appended-behind src/log/find_end.rs 's/at = entry.base \+ end;/at = entry.base + end + 8;/' --test promises
 mutant cut-in-memory-only src/log/retain.rs 's/self.write_manifest_locked\(upkeep, &change, &tail\)\?;//' --test truncate
 mutant pins-ignored src/log/catalog.rs 's/weak.strong_count\(\) > 0/false/' --test promises p10
 mutant checkpoint-frees-too-much src/log/retain.rs 's/base < first_kept/base <= first_kept/' --test promises p10
@@ -86,16 +99,16 @@ mutant world-readable src/storage/disk.rs 's/Mode::RUSR \| Mode::WUSR\)/Mode::RU
 mutant stale-manifest-trusted src/walk.rs 's/filter\(\|id\| \*id >= manifest.next_id\)/filter(|_| false)/' --test damage
 mutant size-not-checked src/segment/file.rs 's/status.len != identity.size/false/' --test damage
 inspect="--test inspect"
-mutant damage-beside-a-writer-ends-the-walk src/inspect/records.rs '/fn fail/,/^    }/ s/\{ Err\(error\) \} else \{ self.adopt\(now\) \}/{ Err(error) } else { self.finish(Tail::Unclean { at: Lsn::new(self.end) }); Ok(()) }/' $inspect
-mutant end-not-confirmed src/inspect/records.rs 's/if same && self.begun == self.end/if true/' $inspect whatever_happens
-mutant watermark-not-asked-again src/inspect/records.rs 's/ && now.durable <= self.end//' $inspect p5_damage_to_what
-mutant cut-beside-a-walk-is-damage src/inspect/records.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_cut
-mutant recovery-beside-a-walk-is-damage src/inspect/records.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_recovery
-mutant stale-read-is-damage src/inspect/records.rs 's/ && has_gone_on\(&mut scan, stop\)/ \&\& false/' $inspect what_was_appended
-mutant cut-records-shown-in-silence src/inspect/records.rs 's/!view::holds\(&now, \*last\)/false/' $inspect a_cut
-mutant freed-records-skipped-in-silence src/inspect/records.rs 's/ \|\| view::base\(&now, 0\) > base//' $inspect p5_a_segment
-mutant interrupted-recovery-is-clean src/inspect/records.rs 's/return self.settle\(Tail::Unclean .*\);/return self.settle(Tail::Clean);/' $inspect an_interrupted
-mutant opened-again-yet-clean src/inspect/records.rs '/fn settle/,/^    }/ s/if view::ends_the_same\(.*index\)/if true/' $inspect opened_again
+mutant damage-beside-a-writer-ends-the-walk src/inspect/beside.rs '/fn fail/,/^    }/ s/\{ Err\(error\) \} else \{ self.adopt\(now\) \}/{ Err(error) } else { self.finish(Tail::Unclean { at: Lsn::new(self.end) }); Ok(Then::GoOn) }/' $inspect
+mutant end-not-confirmed src/inspect/beside.rs 's/if same && self.begun == self.end/if true/' $inspect whatever_happens
+mutant watermark-not-asked-again src/inspect/beside.rs 's/ && now.durable <= self.end//' $inspect p5_damage_to_what
+mutant cut-beside-a-walk-is-damage src/inspect/beside.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_cut
+mutant recovery-beside-a-walk-is-damage src/inspect/beside.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_recovery
+mutant stale-read-is-damage src/inspect/beside.rs 's/ && has_gone_on\(&mut scan, stop\)/ \&\& false/' $inspect what_was_appended
+mutant cut-records-shown-in-silence src/inspect/beside.rs 's/!view::holds\(&now, \*last\)/false/' $inspect a_cut
+mutant freed-records-skipped-in-silence src/inspect/beside.rs 's/ \|\| \(view::base\(&now, 0\) > base && passed\)//' $inspect p5_a_segment
+mutant interrupted-recovery-is-clean src/inspect/beside.rs 's/return self.settle\(Tail::Unclean .*\);/return self.settle(Tail::Clean);/' $inspect an_interrupted
+mutant opened-again-yet-clean src/inspect/beside.rs '/fn settle/,/^    }/ s/if !view::ends_the_same\(.*index\)/if false/' $inspect opened_again
 
 # On the simulated disk: what only a power cut, a failing call or damage at the right moment shows.
 sim="--test crash"
@@ -104,10 +117,10 @@ mutant active-segment-not-synced src/log/commit.rs 's/if end > active.base\(\) \
 mutant rolled-segment-forgotten src/log/append.rs 's/tail.unsynced.push\(.*\);//' $sim power_cut
 mutant mark-before-the-sync src/log/append.rs 's/let durable = self.durable\(\);/let durable = tail.writer.lsn();/' $sim power_cut
 mutant watermark-before-the-sync src/log/commit.rs 's/watermark.note\(end\)/watermark.note(self.end() + 8)/' $sim power_cut
-mutant watermark-not-kept src/log/commit.rs 's/watermark.note\(end\);//' $sim bit_rot
+mutant watermark-not-kept src/log/commit.rs 's/noted = state.watermark.*$//; s/, mut noted,/, noted,/; s/\(false, None, None\);/(false, None::<u64>, None);/' $sim bit_rot
 mutant seal-before-the-sync src/log/upkeep.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' $sim power_cut
-mutant recovered-tail-not-synced src/log/recover.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)\?;//' $sim power_cut
-mutant cache-trusted-at-open src/log/recover.rs 's/file.drop_cache\(\).*;//; s/Access::Direct/Access::Read/' $sim faults
+mutant recovered-tail-not-synced src/log/find_end.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)\?;//' $sim power_cut
+mutant cache-trusted-at-open src/log/find_end.rs 's/file.drop_cache\(\).*;//; s/Access::Direct/Access::Read/' $sim faults
 mutant failed-sync-retried src/log/commit.rs 's/active.sync\(method, dirty\)/active.sync(method, dirty.clone()).or_else(|_| active.sync(method, dirty))/' $sim faults
 mutant failed-sync-of-a-rolled-segment-ignored src/log/commit.rs 's/segment.sync\(method, dirty\).map_err\(\|e\| self.health.poison\(e\)\)\?;/drop(segment.sync(method, dirty));/' $sim faults
 mutant manifest-not-synced src/manifest.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)$/Ok(())/' $sim enumerated
@@ -136,11 +149,11 @@ mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and
 mutant open-batch-replayed src/segment/scan.rs 's/self.open_batch.get_or_insert\(at\);//' $sim power_cut
 mutant full-disk-poisons src/log/engine.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{ error \}/if false { error }/' $sim found
 mutant marks-of-later-segments-not-looked-for src/walk.rs 's/skip\(index \+ 1\) \{/skip(index + 1).take(0) {/' $sim bit_rot
-mutant marks-looked-for-too-late src/walk.rs 's/highest_mark_beyond\(cut_of\(stop\)\)/highest_mark_beyond(cut_of(stop) + 512)/' $sim right_behind
+mutant marks-looked-for-too-late src/walk.rs 's/cut_of\(stop\)\.\.entry.size/cut_of(stop) + 512..entry.size/' $sim right_behind
 mutant watermark-not-read src/manifest.rs 's/manifest.durable = manifest.durable.max\(durable\);//' $sim bit_rot
-mutant one-slot-read src/format/watermark.rs 's/filter_map\(read\)\.max\(\)/filter_map(read).next()/' $sim bit_rot
+mutant one-slot-read src/format/watermark.rs 's/read\(bytes, at, log_id\)\)\.max\(\)/read(bytes, at, log_id)).next()/' $sim bit_rot
 mutant manifest-no-evidence src/walk.rs 's/let mut vouched_to = manifest.durable;/let mut vouched_to = 0;/' $sim bit_rot
-mutant evidence-off-by-a-frame src/walk.rs 's/vouched_to > cut\)/vouched_to > cut + 64)/' $sim bit_rot
+mutant evidence-off-by-a-frame src/walk.rs 's/vouched_to > entry.base \+ cut_of\(stop\)\)/vouched_to > entry.base + cut_of(stop) + 64)/' $sim bit_rot
 mutant damage-named-elsewhere src/segment/verdict.rs 's/^            at: cut,$/            at: 4096,/' $sim bit_rot
 mutant refused-yet-changed src/log/recover.rs 's/    let found = if manifest.clean_end/    drop(manifest::remove_if_there(\&*files.directory, manifest::RESERVE));\n    let found = if manifest.clean_end/' $sim bit_rot
 mutant msync-begins-too-late src/log/commit.rs 's/durable.saturating_sub\(active.base\(\)\)\.\./(durable + 4096).saturating_sub(active.base())../' $sim faults
@@ -167,7 +180,7 @@ interleaved append-beside-a-close src/log/close.rs 's/let _tail = self.tail.lock
 interleaved end-before-the-bytes src/log/append.rs '/fn publish/,/^    }/ s/if let Err\(error\) = tail.writer.publish/self.end.store(tail.writer.lsn(), Ordering::Release); &/' readers
 interleaved batch-in-parts src/log/append.rs 's/lsns.push\(Lsn::new\(tail.writer.put\(kind, payload\)\)\);/&; drop(self.publish(\&mut tail));/' readers
 interleaved full-is-the-end src/log/engine.rs 's/if matches!\(error, Error::Full \{ .. \}\)/if false/' p7
-mutant batch-asked-under-the-lock src/log/append.rs '/fn append_batch/,/^    }/ { s/let payloads: Vec<.*$//; s/for payload in &payloads/for payload in payloads/; s/check_size\(payload\)/check_size(payload.as_ref())/; s/frame_len\(payload.len\(\)\)/frame_len(payload.as_ref().len())/; s/put\(kind, payload\)/put(kind, payload.as_ref())/; s/payload.len\(\) as u64/payload.as_ref().len() as u64/ }' --test found p3
+mutant batch-asked-under-the-lock src/log/append.rs '/fn append_many/,/^    }/ { s/let payloads: Vec<.*$//; s/for payload in &payloads/for payload in payloads/; s/check_size\(payload\)/check_size(payload.as_ref())/; s/frame_len\(payload.len\(\)\)/frame_len(payload.as_ref().len())/; s/put\(kind, payload\)/put(kind, payload.as_ref())/; s/payload.len\(\) as u64/payload.as_ref().len() as u64/ }' --test found p3
 mutant head-beyond-durable src/log/retain.rs 's/self.raise_durable\(first_kept \+ DATA_START\);//' --test found positions
 mutant held-forgotten src/log/retain.rs 's/self.signal.wake\(\); \/\/ it looks.*$//' --test found p10
 mutant holes-stored-into src/segment/file.rs 's/if way.stores\(\) && blocks.allocated < identity.size/if false/' --test found holes
@@ -183,11 +196,11 @@ mutant leftover-in-the-way src/log/files.rs 's/None => crate::manifest::remove_i
 mutant interrupted-recovery-called-clean src/log/recover.rs 's/\|\| is_new/|| is_new || manifest.segments.is_empty()/' $sim found
 mutant spare-files-not-used src/log/upkeep.rs 's/ \|\| !stock.pool.is_empty\(\)//' $sim spare_files
 mutant reserve-demanded-of-a-small-disk src/log/upkeep.rs 's/ \|\| !stock.had_reserve//' $sim smaller_than
-mutant reserve-in-the-way src/log/recover.rs 's/if manifest::release_reserve\(directory\)\? =>/if false =>/' $sim in_the_way_of_an_open
+mutant reserve-in-the-way src/log/recover.rs 's/^    manifest::release_reserve\(&\*files.directory\)\?;//' $sim in_the_way_of_an_open
 mutant reserve-that-stays-poisons src/manifest.rs 's/drop\(remove_if_there\(directory, RESERVE\)\);/remove_if_there(directory, RESERVE)?;/' $sim cannot_be_removed
 mutant hole-for-a-reserve src/manifest.rs 's/ && there.held >= RESERVE_SIZE//' --test found restored
-mutant stale-look-believed src/inspect/records.rs 's/if same && self.begun == self.end/if same/' --test inspect_late
-mutant shown-from-behind-a-hole src/inspect/records.rs 's/let index = index.min\(sealed\);//' --test inspect_late
+mutant stale-look-believed src/inspect/beside.rs 's/if same && self.begun == self.end/if same/' --test inspect_late
+mutant shown-from-behind-a-hole src/inspect/beside.rs 's/let index = index.min\(sealed\);//' --test inspect_late
 mutant stored-where-it-is-cold src/segment/grain.rs 's/self.warm && flow.bytes/flow.bytes/' --lib grain
 mutant stored-where-nothing-was-read src/segment/grain.rs 's/!self.is_bare\(at, end\) && //' --lib grain
 mutant padded-over-the-next-page src/segment/grain.rs 's/end.next_multiple_of\(PAGE\).min\(self.bare.end\)/end.next_multiple_of(2 * PAGE)/' --lib grain

@@ -308,9 +308,11 @@ impl Walk {
             return None;
         }
         (self.end, self.looks) = (end, 0);
-        if head.kind != Kind::Record {
+        if head.kind == Kind::Mark {
             let payload = self.scan.as_ref().map_or(&[][..], |scan| scan.held(offset, len));
             self.marked = self.marked.max(operand(payload));
+        }
+        if head.kind != Kind::Record {
             return None;
         }
         self.last = Some(lsn);

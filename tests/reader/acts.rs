@@ -26,6 +26,18 @@ fn p1_what_is_not_durable_does_not_come() {
     assert_eq!(drain(&mut follow(dir.path())).unwrap(), [0, 1, 2]);
 }
 
+/// Where there are only the marks to go by: what a note says in their place is the user's.
+#[test]
+fn p1_a_note_is_no_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = options().open(dir.path()).unwrap();
+    std::fs::remove_file(dir.path().join("WATERMARK")).unwrap();
+    write(&log, 0..1);
+    log.set_metadata(&[0x11; 60]).unwrap();
+    append(&log, 1..3);
+    assert_eq!(drain(&mut follow(dir.path())).unwrap(), [0]);
+}
+
 /// What was appended in a segment that a cut then left counts for nothing, though what is durable lies beyond.
 #[test]
 fn p1_what_was_cut_before_it_was_durable_does_not_come() {
