@@ -471,44 +471,37 @@ fn a_panic_in_an_observer_stays_there() {
 /// However long the observer takes: when `close` returns, no thread is in it, and nothing is left to tell.
 #[test]
 fn all_is_told_before_a_close_returns() {
-    for drops in [false, true] {
-        let (dir, diary) = (tempfile::tempdir().unwrap(), Diary::default());
-        let inside = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&inside);
-        let slow = move |_: &Event<'_>| {
-            count.fetch_add(1, Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(2));
-            count.fetch_sub(1, Ordering::SeqCst);
-        };
-        let log = small().observer(Arc::new((slow, diary.clone()))).open(dir.path()).unwrap();
-        let log = Arc::new(log);
-        let threads: Vec<_> = (0..3)
-            .map(|_| {
-                let log = Arc::downgrade(&log);
-                thread::spawn(move || {
-                    for _ in 0..10 {
-                        let Some(log) = log.upgrade() else { break };
-                        if log.append_durable(&[1; HALF]).is_err() {
-                            break;
-                        }
-                    }
-                })
-            })
-            .collect();
-        if drops {
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
-            drop(log);
-        } else {
-            thread::sleep(Duration::from_millis(8)); // in the midst of it
-            log.close().unwrap();
-            // Those who were in a call that closed the log finds done may still be on their way out of it.
-            assert_eq!(inside.load(Ordering::SeqCst), 0);
-            let all = diary.take();
-            check(&all);
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
-            assert_eq!(diary.take(), []);
+    let (disk, diary) = (SimDisk::new(1), Diary::default());
+    let (send, inside) = mpsc::channel();
+    let slow = move |event: &Event<'_>| {
+        if matches!(event, Event::Synced { .. }) {
+            send.send(()).unwrap();
+            thread::sleep(Duration::from_millis(50));
         }
-        assert_eq!(inside.load(Ordering::SeqCst), 0);
+    };
+    let log = small().observer(Arc::new((slow, diary.clone()))).open_on(&disk).unwrap();
+    for _ in 0..3 {
+        log.append(&[1; HALF]).unwrap();
+    }
+    thread::scope(|scope| {
+        let committing = scope.spawn(|| log.commit());
+        inside.recv().unwrap();
+        log.close().unwrap();
+        let all = diary.take();
+        check(&all);
+        assert!(all.iter().any(|told| matches!(told, Told::Sealed(1, _))), "{all:?}");
+        assert!(all.iter().any(|told| matches!(told, Told::Synced(_, 3))), "{all:?}");
+        committing.join().unwrap().unwrap();
+        assert_eq!(diary.take(), []);
+    });
+}
+
+/// Says who came to the end of it, or to a panic.
+struct Done(mpsc::Sender<Option<String>>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.send(thread::current().name().map(str::to_owned)).unwrap();
     }
 }
 
@@ -523,11 +516,11 @@ fn an_observer_may_close_the_log_or_let_go_of_the_last_of_it() {
         let observer = move |event: &Event<'_>| {
             let Event::Sealed(_) = event else { return };
             let Some(log) = mine.lock().unwrap().take() else { return };
+            let _done = Done(send.clone());
             if closes {
                 log.close().unwrap();
             }
             drop(log); // the last
-            send.send(thread::current().name() == Some("duralog")).unwrap();
         };
         let log = Arc::new(small().observer(Arc::new(observer)).open(dir.path()).unwrap());
         let mut given = place.lock().unwrap(); // the observer waits for it
@@ -536,7 +529,8 @@ fn an_observer_may_close_the_log_or_let_go_of_the_last_of_it() {
         }
         *given = Some(log);
         drop(given);
-        assert!(done.recv().unwrap(), "it was to be the background thread");
+        let by = done.recv().unwrap();
+        assert_eq!(by.as_deref(), Some("duralog"), "it was to be the background thread");
         // Its lock is free.
         let log = Log::open(dir.path()).unwrap();
         assert_eq!(log.recovery().tail == Tail::Clean, closes);
