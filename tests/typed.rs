@@ -192,6 +192,7 @@ fn p11_memory_is_asked_for_once_the_bytes_are_seen() {
 
 #[test]
 fn p11_elements_without_bytes_come_to_an_end() {
+    Bincode::read::<Vec<()>>(&claims(1 << 24)).unwrap_err();
     Bincode::read::<Vec<()>>(&claims(u64::MAX)).unwrap_err();
     Bincode::read::<Vec<Vec<()>>>(&[vec![2], claims(1 << 19), claims(1 << 40)].concat())
         .unwrap_err();
@@ -204,6 +205,8 @@ struct Chain(Option<Box<Chain>>);
 
 #[test]
 fn p11_nesting_comes_to_an_end() {
+    let deep = [vec![1; 300], vec![0]].concat();
+    Bincode::read::<Chain>(&deep).unwrap_err();
     Bincode::read::<Chain>(&vec![1; 1 << 20]).unwrap_err();
     Json::read::<Value>(&vec![b'['; 1 << 20]).unwrap_err();
     let fine = [vec![1; 60], vec![0]].concat();
