@@ -19,14 +19,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod reader;
 mod records;
+mod salvage;
 mod summary;
 mod view;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub use reader::{SegmentEnd, SegmentIdentity, SegmentReader};
 pub use records::{OwnedRecord, Records};
+pub use salvage::{Doubt, Doubtful, Found, Gap, Report, Salvage};
 pub use summary::{SegmentInfo, SegmentState, Summary};
 
 use crate::error::{Error, Result};
