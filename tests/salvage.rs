@@ -149,7 +149,8 @@ fn batches(frames: &[Frame]) -> BTreeMap<u64, Range<usize>> {
     let (mut batches, mut start) = (BTreeMap::new(), 0);
     for (index, frame) in frames.iter().enumerate() {
         if frame.kind == 1 {
-            (start..=index).for_each(|i| drop(batches.insert(frames[i].lsn, start..index + 1)));
+            let batch = start..index + 1;
+            batches.extend(batch.clone().map(|i| (frames[i].lsn, batch.clone())));
         }
         if frame.kind != 2 {
             start = index + 1;

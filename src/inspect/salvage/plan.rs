@@ -128,7 +128,7 @@ fn newer(disk: &Disk, manifest: &Manifest, headers: &Headers) -> Option<u64> {
         let (mut source, len) = open(disk, planned);
         len >= planned.identity.size && source.frame(DATA_START).is_some()
     });
-    used.map(|planned| planned.identity.id).last()
+    used.map(|planned| planned.identity.id).max()
 }
 
 fn leftover(file: &str, identity: Identity) -> Planned {

@@ -21,7 +21,8 @@ use crate::storage::File;
 /// Read at once, and the largest payload that is checked in the window.
 const CHUNK: usize = 1 << 20;
 /// What is read by itself where a chunk cannot be: no disk in use has larger sectors.
-pub(super) const BLOCK: u64 = 4096;
+const PAGE: usize = 4096;
+const BLOCK: u64 = PAGE as u64;
 /// A payload that costs no more to check than its share of the search.
 const SMALL: u64 = 4096;
 
@@ -110,7 +111,7 @@ impl<F: ReadAt> Source<F> {
             return read;
         }
         let mut at = offset;
-        for block in to.chunks_mut(BLOCK as usize) {
+        for block in to.chunks_mut(PAGE) {
             match file.read_at(block, at) {
                 Ok(read) if read < block.len() => {
                     at += read as u64;
@@ -222,7 +223,7 @@ impl<F: ReadAt> Source<F> {
             return Some(checksum::append(sum, bytes));
         }
         // Not through the window: that would go back and forth.
-        let mut bytes = [0; BLOCK as usize];
+        let mut bytes = [0; PAGE];
         let bytes = bytes.get_mut(..rest)?;
         (self.read(bytes, start) == rest).then(|| checksum::append(sum, bytes))
     }
@@ -231,7 +232,7 @@ impl<F: ReadAt> Source<F> {
         if self.sums.is_empty() {
             self.sums.push(0);
         }
-        let blocks = |left: usize| left.min(CHUNK / BLOCK as usize) * BLOCK as usize;
+        let blocks = |left: usize| left.min(CHUNK / PAGE) * PAGE;
         let mut chunk = vec![0; blocks(block + 1 - self.sums.len())];
         while self.sums.len() <= block {
             let (mut sum, at) = (*self.sums.last()?, (self.sums.len() as u64 - 1) * BLOCK);
@@ -241,7 +242,7 @@ impl<F: ReadAt> Source<F> {
                 self.shrunk(at + read as u64);
                 return None;
             }
-            for block in chunk.chunks(BLOCK as usize) {
+            for block in chunk.chunks(PAGE) {
                 sum = checksum::append(sum, block);
                 self.sums.push(sum);
             }
@@ -329,6 +330,7 @@ impl<F: ReadAt> Source<F> {
 const _: () = assert!(SMALL >= MARK_LEN && BLOCK % ALIGN == 0);
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "a test of a few MiB")]
 mod tests {
     use std::cell::Cell;
 
