@@ -16,6 +16,45 @@ pub(crate) fn of(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
 }
 
+/// Goes on from `crc`, the checksum of what came before.
+pub(crate) fn append(crc: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc, bytes)
+}
+
+/// The polynomial, reflected.
+const POLYNOMIAL: u32 = 0x82F6_3B78;
+
+/// x to the power of 8 * 2^k, modulo the polynomial.
+const POWERS: [u32; 32] = {
+    let mut powers = [1 << (31 - 8); 32];
+    let mut k = 1;
+    while k < 32 {
+        #[expect(clippy::indexing_slicing, reason = "a constant: checked when it is compiled")]
+        let last = powers[k - 1];
+        #[expect(clippy::indexing_slicing, reason = "a constant: checked when it is compiled")]
+        (powers[k] = times(last, last));
+        k += 1;
+    }
+    powers
+};
+
+/// The product of two polynomials of which the highest bit is the lowest power.
+const fn times(a: u32, mut b: u32) -> u32 {
+    let (mut product, mut bit) = (0, 1u32 << 31);
+    while bit != 0 {
+        product ^= if a & bit != 0 { b } else { 0 };
+        b = (b >> 1) ^ if b & 1 != 0 { POLYNOMIAL } else { 0 };
+        bit >>= 1;
+    }
+    product
+}
+
+/// What a difference of two checksums becomes when `len` bytes more, the same ones, have gone into both: a CRC is linear.
+pub(crate) fn shifted(difference: u32, len: u32) -> u32 {
+    let powers = POWERS.iter().enumerate().filter(|(k, _)| len >> k & 1 == 1);
+    powers.fold(difference, |shifted, (_, power)| times(shifted, *power))
+}
+
 /// Goes on from `crc`, the checksum of what came before, with a word and what follows it.
 #[inline]
 pub(crate) fn framed(crc: u32, word: u32, payload: &[u8]) -> u32 {
@@ -76,6 +115,16 @@ mod tests {
     fn the_check_value_of_crc_32c() {
         assert_eq!(of(b"123456789"), 0xE306_9283);
         assert_eq!(framed(0, u32::from_le_bytes(*b"1234"), b"56789"), 0xE306_9283);
+    }
+
+    #[test]
+    fn a_difference_is_shifted_by_what_follows() {
+        let bytes: Vec<u8> = (0..70_000u32).map(|i| ((i * 31) >> 3).to_le_bytes()[0]).collect();
+        for len in [0, 1, 7, 8, 255, 4096, 65_535, 70_000] {
+            let differs = append(0xABCD_EF01, &bytes[..len]) ^ append(0x1234_5678, &bytes[..len]);
+            let shifted = shifted(0xABCD_EF01 ^ 0x1234_5678, u32::try_from(len).unwrap());
+            assert_eq!(shifted, differs, "{len}");
+        }
     }
 
     #[test]

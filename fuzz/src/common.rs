@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use duralog::inspect::Inspector;
+use duralog::inspect::{Found, Inspector, OwnedRecord, Salvage, SegmentReader};
 use duralog::sim::SimDisk;
 use duralog::{Error, Log, Lsn, Options};
 
@@ -199,19 +199,67 @@ pub fn exercise(files: &Files, input: &[u8]) {
 pub fn inspect(files: &Files) {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     files.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
-    let Ok(inspector) = Inspector::open(dir.path()) else { return };
-    let (mut count, mut failed) = (0, false);
-    for record in inspector.records() {
-        match record {
-            Ok(_) => count += 1,
-            Err(_) => failed = true,
-        }
+    let Ok(inspector) = Inspector::open(dir.path()) else {
+        return drop(salvage(dir.path()));
+    };
+    let records: Result<Vec<OwnedRecord>, Error> = inspector.records().collect();
+    let (saved, gaps) = salvage(dir.path()).expect("an inspector could be opened");
+    if records.is_err() {
+        assert!(gaps > 0, "a salvage tells of no damage");
     }
     if let Ok(verified) = inspector.verify() {
-        assert!(!failed && verified.records == count, "{verified:?}, but {count} records");
+        let records = records.expect("verified");
+        assert_eq!(verified.records, records.len() as u64);
+        assert_eq!(saved, records, "the salvage of a sound log");
+        shipped(&inspector, files, &records);
         // It knows nothing of files that the manifest does not name, for which a log may be refused.
         if let Ok(log) = options().open_on(&disk_of(files)) {
-            assert_eq!(see(&log).records.len() as u64, count);
+            assert_eq!(see(&log).records.len() as u64, verified.records);
         }
     }
+}
+
+/// The records that are surely in the log, and the number of gaps; none if there is no log.
+fn salvage(dir: &std::path::Path) -> Option<(Vec<OwnedRecord>, u64)> {
+    let mut salvage = Salvage::open(dir).ok()?;
+    let mut records: Vec<OwnedRecord> = Vec::new();
+    for found in salvage.by_ref() {
+        if let Found::Record(record) = found {
+            assert!(records.last().is_none_or(|last| last.lsn < record.lsn));
+            records.push(record);
+        }
+    }
+    assert_eq!(salvage.report().records, records.len() as u64);
+    Some((records, salvage.report().gaps))
+}
+
+/// Each sealed segment by itself is its part of a sound log.
+fn shipped(inspector: &Inspector, files: &Files, records: &[OwnedRecord]) {
+    for segment in &inspector.summary().segments {
+        let (Some(end), Some((_, bytes))) =
+            (segment.end, files.iter().find(|(name, _)| *name == segment.file))
+        else {
+            continue;
+        };
+        let reader = SegmentReader::new(&segment.file, &bytes[..]).unwrap().until(end).unwrap();
+        let read: Vec<_> = reader.map(Result::unwrap).collect();
+        let part = records.iter().filter(|record| record.lsn > segment.base && record.lsn < end);
+        assert!(read.iter().eq(part), "segment {}", segment.id);
+    }
+}
+
+/// Any bytes as a segment: records in order, and then an end or an error.
+pub fn read_segment(bytes: &[u8]) {
+    let Ok(mut reader) = SegmentReader::new("bytes", bytes) else { return };
+    let mut last = reader.identity().base;
+    let failed = loop {
+        match reader.next_payload() {
+            Ok(Some((lsn, payload))) => {
+                assert!(lsn > last && payload.len() < bytes.len());
+                last = lsn;
+            }
+            ended => break ended.is_err(),
+        }
+    };
+    assert_eq!(failed, reader.end().is_none());
 }

@@ -4,7 +4,7 @@
 //! own positions, 5 the header is among the bytes, 6 behind the bytes is what was there, else zeros,
 //! 7 frames are mended. The others are the segment's, from its header or its frames on.
 
-use super::common::{FRAMES, SIZE, exercise, inspect, mend, mend_frames, template};
+use super::common::{FRAMES, SIZE, exercise, inspect, mend, mend_frames, read_segment, template};
 
 pub fn run(data: &[u8]) {
     let Some((flags, bytes)) = data.split_first() else { return };
@@ -24,6 +24,7 @@ pub fn run(data: &[u8]) {
         mend(name, file);
         mend_frames(file, flag(4));
     }
+    read_segment(file);
     if flag(3) {
         inspect(&files);
     }

@@ -20,14 +20,18 @@
 //! ```
 
 pub(crate) mod beside;
+mod reader;
 mod records;
+mod salvage;
 mod summary;
 pub(crate) mod view;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub use reader::{SegmentEnd, SegmentIdentity, SegmentReader};
 pub use records::{OwnedRecord, Records};
+pub use salvage::{Doubt, Doubtful, Found, Gap, Report, Salvage};
 pub use summary::{SegmentInfo, SegmentState, Summary};
 
 use crate::error::{Error, Result};

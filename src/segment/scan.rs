@@ -14,6 +14,12 @@ const CHUNK: usize = 1 << 20;
 /// What one who reads on reads at once in the end.
 const LARGE_CHUNK: usize = 256 << 10;
 
+/// Where a walk reads a segment's bytes.
+pub(crate) trait Bytes {
+    /// Bytes `[offset, offset + len)`; none if they end before.
+    fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>>;
+}
+
 /// A part of a file held in memory; grows to the largest frame asked for, which its length bounds.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -89,6 +95,12 @@ impl Window {
     }
 }
 
+impl Bytes for Window {
+    fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
+        Window::get(self, offset, len)
+    }
+}
+
 /// Where and why a walk stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
@@ -113,11 +125,11 @@ pub(crate) enum Why {
 
 /// Walks the frames of one segment.
 #[derive(Debug)]
-pub(crate) struct Scan {
-    window: Window,
+pub(crate) struct Scan<B = Window> {
+    pub(crate) window: B,
     place: Place,
     /// The offset where the manifest says that the frames end; none if the segment is open.
-    bound: Option<u64>,
+    pub(crate) bound: Option<u64>,
     open_batch: Option<u64>,
     /// Records seen in complete batches, and their payload bytes.
     pub(crate) records: u64,
@@ -133,8 +145,8 @@ pub(crate) enum Step {
     Stopped(Stop),
 }
 
-impl Scan {
-    pub(crate) fn new(window: Window, seed: u32, base: u64, size: u64, bound: Option<u64>) -> Scan {
+impl<B: Bytes> Scan<B> {
+    pub(crate) fn new(window: B, seed: u32, base: u64, size: u64, bound: Option<u64>) -> Scan<B> {
         let place = Place { seed, base, size, offset: DATA_START };
         Scan {
             window,
@@ -189,6 +201,27 @@ impl Scan {
         Ok(Step::Frame { offset: at, head })
     }
 
+    /// The payload of the frame that a step just gave.
+    pub(crate) fn payload(&mut self, offset: u64, head: Head) -> io::Result<&[u8]> {
+        Ok(self.window.get(offset + frame::HEADER_LEN, head.len as usize)?.unwrap_or(&[]))
+    }
+
+    /// The id that an end frame names which stands right where the walk stopped at its bound: that of a segment that was
+    /// rolled, not cut.
+    pub(crate) fn end_frame(&mut self) -> io::Result<Option<u64>> {
+        let at = self.place.offset;
+        let whole = usize::try_from(frame::END_LEN).unwrap_or(0);
+        let Some(bytes) = self.window.get(at, whole)? else { return Ok(None) };
+        let head = bytes.first_chunk().and_then(|first| frame::head(*first, self.place));
+        let payload = bytes.get(8..).unwrap_or(&[]);
+        let is_end = head.is_some_and(|head| {
+            head.kind == Kind::End && frame::is_valid(head, payload, self.place)
+        });
+        Ok(is_end.then(|| frame::operand(payload)))
+    }
+}
+
+impl Scan {
     /// A step over a record that is alone and wholly in what was read: its offset and length. None: let `step` see.
     #[inline]
     pub(crate) fn step_over_record(&mut self) -> Option<(u64, usize)> {

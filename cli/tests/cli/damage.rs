@@ -31,6 +31,34 @@ fn p5_replay_prints_what_is_sound_before_damage_then_the_error() {
 }
 
 #[test]
+fn p5_a_salvage_goes_around_damage_and_tells_what_is_missing() {
+    let (log, lsn) = damaged();
+    let (file, offset) = log.place_of(lsn);
+    let output = log.run("replay", &["--salvage"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"one\nthree\n");
+    let errors = text(output.stderr);
+    let gap = format!("{}, offsets {offset} to {}", file.display(), offset + 16);
+    assert!(errors.contains(&gap) && errors.contains("2 records"), "{errors}");
+    assert!(errors.contains(&format!("LSN {lsn} to {}, committed", lsn + 16)), "{errors}");
+    let output = log.run("replay", &["--salvage", "--with-lsn", "--from", &lsn.to_string()], "");
+    assert_eq!(text(output.stdout), format!("{}\tthree\n", lsn + 16));
+    // Of a sound log it is the replay.
+    let log = TestLog::holding("one\ntwo\n");
+    assert_eq!(log.ok("replay", &["--salvage"], ""), b"one\ntwo\n");
+}
+
+#[test]
+fn a_salvage_needs_no_manifest() {
+    let log = TestLog::holding("one\ntwo\n");
+    std::fs::write(log.path().join("MANIFEST"), "").unwrap();
+    let output = log.run("replay", &["--salvage"], "");
+    assert_eq!((output.status.code(), output.stdout), (Some(1), b"one\ntwo\n".to_vec()));
+    let errors = text(output.stderr);
+    assert!(errors.contains("by the headers of the segments alone"), "{errors}");
+}
+
+#[test]
 fn damage_to_the_manifest_refuses_every_command() {
     let log = TestLog::holding("one\n");
     let manifest = log.path().join("MANIFEST");

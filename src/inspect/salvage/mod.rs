@@ -1,0 +1,518 @@
+//! What is sound in a damaged log, and what is missing. Reads only, whatever it meets.
+
+mod plan;
+mod report;
+mod source;
+mod walk;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+pub use report::Report;
+
+use self::plan::{Ends, Plan, Planned, lsns, open};
+use self::source::Spot;
+use self::walk::{Piece, Walk};
+use super::{Inspector, OwnedRecord};
+use crate::Lsn;
+use crate::error::{Error, Result};
+use crate::format::frame::Kind;
+use crate::format::header::Identity;
+use crate::segment::file_name;
+use crate::storage::{Directory, Disk};
+
+/// One finding of a salvage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Found {
+    /// A record that is sound and in the log.
+    Record(OwnedRecord),
+    /// A record whose checksum is right, but of which it is not known whether it is in the log.
+    Doubtful(Doubtful),
+    /// Something is missing or damaged.
+    Gap(Gap),
+}
+
+/// A sound record that may not be in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Doubtful {
+    /// The record.
+    pub record: OwnedRecord,
+    /// Why it is in doubt.
+    pub why: Doubt,
+}
+
+/// Why a sound record may not be in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// Part of a batch of which another part is lost; and a batch is all or nothing.
+    Unfinished,
+    /// The first record, or batch, behind a gap: it may be the rest of a batch that began in there.
+    AfterGap,
+    /// It stands alone between damage: nothing but a checksum of 32 bits says that there is a record at all. That is so by
+    /// chance once in four thousand million places that look like one.
+    Alone,
+    /// Behind the end of the log: behind a place that no evidence says was ever committed, where the log would be cut.
+    BeyondEnd,
+    /// In a file that the manifest does not name. After a checkpoint or a cut such files hold
+    /// records that are not in the log any more.
+    Leftover,
+}
+
+/// A place where something is missing or damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The file.
+    pub path: PathBuf,
+    /// The segment's id, if it is in a segment.
+    pub segment: Option<u64>,
+    /// Byte offsets in the file.
+    pub offsets: Range<u64>,
+    /// The positions that are missing. Empty if no position is, but a file is not as it should be.
+    pub lsns: Range<Lsn>,
+    /// Whether there is evidence that what is missing had been committed: the manifest, the watermark or a mark
+    /// vouches for its first position.
+    pub committed: bool,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+impl Gap {
+    /// Of no positions.
+    fn note(path: PathBuf, segment: Option<u64>, offsets: Range<u64>, what: String) -> Gap {
+        Gap { path, segment, offsets, lsns: Lsn::MIN..Lsn::MIN, committed: false, what }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Gap { path, offsets, lsns, what, .. } = self;
+        write!(f, "{}", path.display())?;
+        if !offsets.is_empty() {
+            write!(f, ", offsets {} to {}", offsets.start, offsets.end)?;
+        }
+        write!(f, ": {what}")?;
+        if !lsns.is_empty() {
+            let said = if self.committed { "committed" } else { "not known to be committed" };
+            write!(f, " (LSN {} to {}, {said})", lsns.start, lsns.end)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Doubt::Unfinished => "part of a batch of which another part is lost",
+            Doubt::AfterGap => "may be the rest of a batch that began in the gap before it",
+            Doubt::Alone => "alone between damage, by its checksum a record",
+            Doubt::BeyondEnd => "behind the end of the log",
+            Doubt::Leftover => "in a file that is not in the log",
+        })
+    }
+}
+
+/// An iterator over all that is sound in a damaged log, and over what is missing, in order of LSN.
+///
+/// It goes up to damage and around it: behind a damaged place the next valid frame is looked for at every multiple
+/// of eight. It reads in one pass, whatever the bytes are (a second one where an end has to be found, and of batches), and
+/// holds one record in memory. It opens nothing for writing, takes no lock, and never ends early: what cannot be read is a
+/// [`Gap`] too. It is made for a log that no one writes to; of one that is open elsewhere what its writer changes meanwhile may
+/// show as gaps.
+///
+/// A [`Found::Record`] was appended, is whole with its batch, and, where there is a manifest, is in the log: those of a
+/// sound log are those of a replay. What is not sure of that is a [`Found::Doubtful`], and says why.
+/// A checksum has 32 bits and is no signature: who can write the files can forge records.
+#[derive(Debug)]
+pub struct Salvage {
+    disk: Disk,
+    plan: Plan,
+    /// Of the segment that the walk stands in or goes into next.
+    index: usize,
+    walk: Option<Walk>,
+    /// What comes before the walk goes on.
+    gaps: VecDeque<Gap>,
+    run: Option<Run>,
+    lost: Lost,
+    /// The log has ended; what is found comes too late.
+    ended: bool,
+    /// The segments whose marks are known, and what the evidence says was durable.
+    surveyed: Range<usize>,
+    vouched: u64,
+    report: Report,
+}
+
+/// Records to be given, one after the other: one by itself, or a batch.
+#[derive(Debug)]
+struct Run {
+    /// Where the next of them is, and where the last ends.
+    at: u64,
+    end: u64,
+    /// The next, if it has just been checked.
+    first: Option<Spot>,
+    doubt: Option<Doubt>,
+}
+
+/// What went before the frame that comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    /// Nothing that bears on it.
+    Nothing,
+    /// Its neighbour, which by its length and its kind was a whole record, a mark, or a part.
+    Known(Kind),
+    /// No one knows what.
+    Unknown,
+}
+
+impl Inspector {
+    /// What is sound in the log, and what is missing: around damage that ends [`records`](Inspector::records). The
+    /// manifest is read anew. Where it is lost or damaged, so that there is no inspector: [`Salvage::open`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Salvage::open`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # duralog::Log::open(dir.path())?.close()?;
+    /// let inspector = duralog::inspect::Inspector::open(dir.path())?;
+    /// assert_eq!(inspector.salvage()?.count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn salvage(&self) -> Result<Salvage> {
+        Salvage::open(self.disk.path())
+    }
+}
+
+impl Salvage {
+    /// Reads the manifest of the log in `dir`, or, where it is missing, damaged or not the newest, the headers of all
+    /// segments; [`Report::by_manifest`] says which.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoLog`], [`Error::NotALog`], [`Error::UnsupportedFormat`] (the manifest), [`Error::Io`] if
+    /// the directory cannot be read. Damage is no error here.
+    ///
+    /// ```
+    /// use duralog::inspect::{Found, Salvage};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let log = duralog::Log::open(dir.path())?;
+    /// for word in ["one", "two", "three"] {
+    ///     log.append(word.as_bytes())?;
+    /// }
+    /// log.close()?;
+    /// // One bit of "two" flips.
+    /// let segment = dir.path().join("0000000000000001.seg");
+    /// let mut bytes = std::fs::read(&segment)?;
+    /// bytes[4096 + 16 + 8] ^= 1;
+    /// std::fs::write(&segment, bytes)?;
+    ///
+    /// let mut salvage = Salvage::open(dir.path())?;
+    /// let mut found = Vec::new();
+    /// for finding in salvage.by_ref() {
+    ///     match finding {
+    ///         Found::Record(record) => found.push(record.payload),
+    ///         Found::Doubtful(doubtful) => eprintln!("{}", doubtful.why),
+    ///         Found::Gap(gap) => eprintln!("{gap}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// assert_eq!(found, [&b"one"[..], b"three"]);
+    /// assert_eq!(salvage.report().missing_committed, 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(dir: impl AsRef<Path>) -> Result<Salvage> {
+        let path = dir.as_ref();
+        let disk = Disk::open(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::NoLog { dir: path.to_owned() },
+            _ => Error::io("open", path, e),
+        })?;
+        let mut plan = plan::plan(&disk)?;
+        let ends = plan.segments.iter().map(|planned| match planned.ends {
+            Ends::At(end) => planned.identity.base + end,
+            _ => 0,
+        });
+        let report = Report::new(plan.by_manifest, ends.fold(plan.durable, u64::max));
+        Ok(Salvage {
+            disk,
+            gaps: std::mem::take(&mut plan.notes).into(),
+            plan,
+            index: 0,
+            walk: None,
+            run: None,
+            lost: Lost::Nothing,
+            ended: false,
+            surveyed: 0..0,
+            vouched: 0,
+            report,
+        })
+    }
+
+    /// What has been found so far; once the iterator has ended, all that there is.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # duralog::Log::open(dir.path())?.append_durable(b"one")?;
+    /// let mut salvage = duralog::inspect::Salvage::open(dir.path())?;
+    /// salvage.by_ref().for_each(drop);
+    /// let report = salvage.report();
+    /// assert!(report.by_manifest && report.records == 1 && report.gaps == 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    fn planned(&self) -> Option<(Identity, Ends)> {
+        self.plan.segments.get(self.index).map(|planned| (planned.identity, planned.ends))
+    }
+
+    fn path(&self) -> PathBuf {
+        let planned = self.plan.segments.get(self.index);
+        let dir = self.disk.path();
+        planned.map_or_else(|| dir.to_owned(), |planned| dir.join(&planned.file))
+    }
+
+    /// The next of the records whose place is known.
+    fn give(&mut self) -> Option<(Found, u64)> {
+        let (mut run, (identity, _)) = (self.run.take()?, self.planned()?);
+        let walk = self.walk.as_mut()?;
+        let spot = run.first.take().or_else(|| walk.again(run.at));
+        let given = spot.and_then(|spot| Some((walk.source.payload(&spot)?, spot.end())));
+        let Some((payload, end)) = given else {
+            // Read well a moment ago.
+            self.gap(run.at..run.end, true, "it cannot be read any more".to_owned());
+            return None;
+        };
+        let record = OwnedRecord { lsn: Lsn::new(identity.base + run.at), payload };
+        let found = match run.doubt {
+            Some(why) => Found::Doubtful(Doubtful { record, why }),
+            None => Found::Record(record),
+        };
+        run.at = end;
+        self.run = (run.at < run.end).then_some(run);
+        Some((found, identity.base + end))
+    }
+
+    fn note(&mut self, offsets: Range<u64>, what: impl Into<String>) {
+        let segment = self.planned().map(|(identity, _)| identity.id);
+        self.gaps.push_back(Gap::note(self.path(), segment, offsets, what.into()));
+    }
+
+    fn gap(&mut self, offsets: Range<u64>, committed: bool, what: String) {
+        let Some((identity, _)) = self.planned() else { return };
+        let (path, lsns) = (self.path(), lsns(&identity, &offsets));
+        self.gaps.push_back(Gap {
+            path,
+            segment: Some(identity.id),
+            offsets,
+            lsns,
+            committed,
+            what,
+        });
+    }
+
+    /// One piece further. False: this was the end.
+    fn advance(&mut self) -> bool {
+        let Some((identity, ends)) = self.planned() else { return false };
+        let Some(walk) = self.walk.as_mut() else {
+            self.enter(&identity, ends);
+            return true;
+        };
+        match walk.step() {
+            Piece::Frame(spot) => self.pass(&identity, ends, spot),
+            Piece::Hole(offsets) => self.hole(&identity, ends, offsets),
+            Piece::End => self.leave(),
+        }
+        true
+    }
+
+    fn enter(&mut self, identity: &Identity, ends: Ends) {
+        let Some(planned) = self.plan.segments.get(self.index) else { return };
+        let (source, len) = open(&self.disk, planned);
+        for (offsets, what) in Plan::flaws(&self.disk, planned, &source, len) {
+            self.note(offsets, what);
+        }
+        if !self.plan.by_manifest {
+            // Behind a crash the log goes on in another segment.
+            self.ended = false;
+        }
+        if ends == Ends::Unused {
+            self.index += 1;
+            return;
+        }
+        let bound = if let Ends::At(end) = ends { Some(end) } else { None };
+        self.walk = Some(Walk::new(source, identity.size, bound));
+        self.lost = Lost::Nothing;
+    }
+
+    fn leave(&mut self) {
+        self.walk = None;
+        self.index += 1;
+    }
+
+    fn pass(&mut self, identity: &Identity, ends: Ends, spot: Spot) {
+        let lost = std::mem::replace(&mut self.lost, Lost::Nothing);
+        match spot.head.kind {
+            Kind::Mark | Kind::Note => {}
+            Kind::End => self.follow(identity, ends, &spot),
+            Kind::Record | Kind::Part => {
+                let Some(walk) = self.walk.as_mut() else { return };
+                let (end, whole) = walk.batch(&spot);
+                let doubt = match lost {
+                    _ if !whole || lost == Lost::Known(Kind::Part) => Some(Doubt::Unfinished),
+                    Lost::Unknown if walk.confirms(spot.end()) => Some(Doubt::AfterGap),
+                    Lost::Unknown => Some(Doubt::Alone),
+                    Lost::Known(_) | Lost::Nothing => None,
+                };
+                let doubt = match ends {
+                    Ends::Leftover => Some(Doubt::Leftover),
+                    _ if self.ended => Some(Doubt::BeyondEnd),
+                    _ => doubt,
+                };
+                if !whole && doubt == Some(Doubt::Unfinished) {
+                    self.unfinished(identity, ends, spot.offset, end);
+                }
+                self.run = Some(Run { at: spot.offset, end, first: Some(spot), doubt });
+            }
+        }
+    }
+
+    /// A batch has no end, though nothing need be damaged behind it.
+    fn unfinished(&mut self, identity: &Identity, ends: Ends, start: u64, end: u64) {
+        if matches!(ends, Ends::At(_)) || self.vouched(start) > identity.base + start {
+            self.note(end..end, "a batch is not complete");
+        } else {
+            self.ended = true;
+        }
+    }
+
+    /// An end frame leads to the next segment.
+    fn follow(&mut self, identity: &Identity, ends: Ends, end: &Spot) {
+        if ends == Ends::Leftover || self.ended {
+            return;
+        }
+        let next = self.plan.next_in_log(self.index).and_then(|next| self.plan.segments.get(next));
+        let next = next.map(|planned| &planned.identity);
+        if next.is_some_and(|next| next.id == end.operand) {
+            return;
+        }
+        let what = format!("it leads to segment {}, which is not here", end.operand);
+        if self.plan.by_manifest {
+            self.note(end.offset..end.end(), what);
+            return;
+        }
+        // A recovery drops the next segment if it held nothing; else its window, and more, is missing.
+        let from = identity.base + identity.size;
+        let lsns = Lsn::new(from)..Lsn::new(next.map_or(from, |next| next.base));
+        let path = self.disk.path().join(file_name(end.operand));
+        let what = "it is missing, though an end frame leads to it".to_owned();
+        let segment = Some(end.operand);
+        self.gaps.push_back(Gap { path, segment, offsets: 0..0, lsns, committed: false, what });
+    }
+
+    fn hole(&mut self, identity: &Identity, ends: Ends, offsets: Range<u64>) {
+        let Some(walk) = self.walk.as_mut() else { return };
+        self.lost =
+            walk.source.leads(offsets.start, offsets.end).map_or(Lost::Unknown, Lost::Known);
+        let more = walk.has_found();
+        let what = walk.source.why(&offsets);
+        match ends {
+            Ends::At(_) => self.gap(offsets, true, what),
+            Ends::Leftover | Ends::Unused => {}
+            Ends::Open if self.ended => {}
+            Ends::Open => {
+                let from = identity.base + offsets.start;
+                let vouched = self.vouched(offsets.start);
+                if vouched <= from {
+                    self.ended = true;
+                }
+                if more {
+                    self.gap(offsets, vouched > from, what);
+                } else if vouched > from {
+                    let until = (vouched - identity.base).min(identity.size);
+                    self.gap(offsets.start..until, true, what);
+                }
+            }
+        }
+    }
+
+    /// What the evidence says was durable, as it bears on `offset` of this segment, whose end is open: marks beyond, here and in
+    /// the segments that the log goes on in.
+    fn vouched(&mut self, offset: u64) -> u64 {
+        if self.surveyed.contains(&self.index) {
+            return self.vouched;
+        }
+        let start = self.index;
+        let (mut index, mut from) = (start, offset);
+        let mut vouched = if self.plan.by_manifest { self.plan.durable } else { 0 };
+        while let Some(planned) = self.plan.segments.get(index) {
+            let (mark, leads_to) = self.marks(planned, std::mem::take(&mut from));
+            vouched = vouched.max(mark);
+            let Some(next) = self.plan.next_in_log(index) else {
+                // The watermark speaks of the log as it was last.
+                vouched = vouched.max(self.plan.durable);
+                index += 1;
+                break;
+            };
+            index = next;
+            // Without a manifest only an end frame says that it was the same run of the log, and no recovery cut between.
+            let id = self.plan.segments.get(next).map(|planned| planned.identity.id);
+            if !self.plan.by_manifest && leads_to != id {
+                break;
+            }
+        }
+        (self.surveyed, self.vouched) = (start..index, vouched);
+        self.report.committed(vouched);
+        vouched
+    }
+
+    /// The highest durable LSN of a mark from `offset` of a segment on, and the id that its end frame names.
+    fn marks(&self, planned: &Planned, offset: u64) -> (u64, Option<u64>) {
+        if planned.ends != Ends::Open {
+            return (0, None);
+        }
+        let (source, _) = open(&self.disk, planned);
+        let mut walk = Walk::new(source, planned.identity.size, None).from(offset);
+        let (mut highest, mut leads_to) = (0, None);
+        loop {
+            match walk.step() {
+                Piece::Frame(spot) if spot.head.kind == Kind::Mark => {
+                    highest = highest.max(spot.operand);
+                }
+                Piece::Frame(spot) if spot.head.kind == Kind::End => leads_to = Some(spot.operand),
+                Piece::Frame(_) | Piece::Hole(_) => {}
+                Piece::End => return (highest, leads_to),
+            }
+        }
+    }
+}
+
+impl Iterator for Salvage {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        loop {
+            let found = match self.gaps.pop_front() {
+                Some(gap) => Some((Found::Gap(gap), 0)),
+                None => self.give(),
+            };
+            if let Some((found, end)) = found {
+                self.report.count(&found, end);
+                return Some(found);
+            }
+            if self.gaps.is_empty() && !self.advance() {
+                return None;
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for Salvage {}

@@ -1,0 +1,266 @@
+//! Which files hold which segments: by the manifest, or, where it is lost, by the segments' own headers.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::Gap;
+use super::source::Source;
+use crate::Lsn;
+use crate::error::{Error, Result};
+use crate::format::header::{Identity, LEN, Refusal};
+use crate::format::manifest::Manifest;
+use crate::format::{self, DATA_START, MAX_LSN, MAX_SEGMENT_SIZE, watermark::highest};
+use crate::inspect::view;
+use crate::segment::verdict::Says;
+use crate::segment::{file_name, id_of};
+use crate::storage::{Access, Directory, Disk};
+use crate::{manifest, walk, watermark};
+
+/// What is known of where a segment's records end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// At this offset.
+    At(u64),
+    /// It is to be found.
+    Open,
+    /// Nothing was ever appended: it is ready, and the log was closed.
+    Unused,
+    /// It is not known to be in the log: nothing can be missing.
+    Leftover,
+}
+
+/// A segment to walk.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) identity: Identity,
+    /// The file that holds it.
+    pub(super) file: String,
+    pub(super) ends: Ends,
+}
+
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) by_manifest: bool,
+    /// In order of their windows.
+    pub(super) segments: Vec<Planned>,
+    /// Everything below was durable, by the manifest or the watermark.
+    pub(super) durable: u64,
+    /// What is wrong with files of which no segment is planned.
+    pub(super) notes: Vec<Gap>,
+}
+
+/// The first bytes of each segment file.
+type Headers = BTreeMap<String, Result<Identity, String>>;
+
+pub(super) fn plan(disk: &Disk) -> Result<Plan> {
+    let newest = view::newest(disk);
+    let names = disk.names().map_err(|e| Error::io("readdir", disk.path(), e))?;
+    let names: Vec<_> = names.into_iter().filter(|name| id_of(name).is_some()).collect();
+    let headers: Headers =
+        names.into_iter().map(|name| (name.clone(), header(disk, &name))).collect();
+    let why = match newest {
+        Ok(manifest) => match newer(disk, &manifest, &headers) {
+            None => return Ok(by_manifest(disk, &manifest, &headers, Vec::new())),
+            Some(id) => format!("it is older than segment {id}, which it does not name"),
+        },
+        Err(Error::Corrupt(damage)) => damage.what,
+        // What cannot be read is lost too; if that is the watermark, the manifest still holds.
+        Err(Error::Io { op: "pread", path, source }) => {
+            let what = format!("it cannot be read: {source}");
+            if let Some(manifest) = manifest_alone(disk) {
+                let note = Gap::note(path, None, 0..0, what);
+                return Ok(by_manifest(disk, &manifest, &headers, vec![note]));
+            }
+            what
+        }
+        Err(error) => return Err(error),
+    };
+    let note = Gap::note(disk.path().join(manifest::NAME), None, 0..0, why);
+    Ok(by_headers(disk, headers, note))
+}
+
+fn manifest_alone(disk: &Disk) -> Option<Manifest> {
+    let file = disk.open(manifest::NAME, Access::Read).ok()?;
+    let mut bytes = vec![0; usize::try_from(file.status().ok()?.len).ok()?];
+    file.read_at(&mut bytes, 0).ok()?;
+    Manifest::decode(&bytes).ok()
+}
+
+fn header(disk: &Disk, name: &str) -> Result<Identity, String> {
+    let mut first = vec![0; LEN];
+    let read = disk.open(name, Access::Read).and_then(|file| file.read_at(&mut first, 0));
+    first.truncate(read.map_err(|e| e.to_string())?);
+    let identity = Identity::decode(&first).map_err(|refusal| match refusal {
+        Refusal::Damaged(what) => format!("its header is damaged: {what}"),
+        Refusal::Unsupported { version, features } => {
+            format!("it has format version {version}, features {features:#x}")
+        }
+    })?;
+    let Identity { id, base, size, .. } = identity;
+    let possible = format::is_segment_size(size)
+        && base % DATA_START == 0
+        && base <= MAX_LSN - MAX_SEGMENT_SIZE
+        && id <= MAX_LSN;
+    possible.then_some(identity).ok_or_else(|| "its header names an impossible window".to_owned())
+}
+
+pub(super) fn open(disk: &Disk, planned: &Planned) -> (Source, u64) {
+    let opened = disk.open(&planned.file, Access::Read);
+    let opened = opened.and_then(|file| file.status().map(|status| (file, status.len)));
+    let (file, len) = match opened {
+        Ok((file, len)) => (Ok(file), len),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => (Err("it is missing".to_owned()), 0),
+        Err(e) => (Err(format!("it cannot be opened: {e}")), 0),
+    };
+    (Source::new(file, len, &planned.identity), len)
+}
+
+/// The last segment of this log that was made after the manifest and holds something: then it is not the newest.
+fn newer(disk: &Disk, manifest: &Manifest, headers: &Headers) -> Option<u64> {
+    let sound = headers.iter().filter_map(|(name, header)| Some((name, *header.as_ref().ok()?)));
+    let unknown = sound.filter(|(name, identity)| {
+        identity.log_id == manifest.log_id
+            && identity.id >= manifest.next_id
+            && id_of(name) == Some(identity.id)
+    });
+    let planned = unknown.map(|(file, identity)| leftover(file, identity));
+    let used = planned.filter(|planned| {
+        let (mut source, len) = open(disk, planned);
+        len >= planned.identity.size && source.frame(DATA_START).is_some()
+    });
+    used.map(|planned| planned.identity.id).max()
+}
+
+fn leftover(file: &str, identity: Identity) -> Planned {
+    Planned { identity, file: file.to_owned(), ends: Ends::Leftover }
+}
+
+fn by_manifest(disk: &Disk, manifest: &Manifest, headers: &Headers, notes: Vec<Gap>) -> Plan {
+    let mut segments = Vec::new();
+    let mut used = Vec::new();
+    for (index, entry) in manifest.segments.iter().enumerate() {
+        let identity = entry.identity(manifest.log_id);
+        let holds = |name: &str| headers.get(name).is_some_and(|h| h.as_ref() == Ok(&identity));
+        let mut file = file_name(entry.id);
+        // Someone may have given it another name.
+        if !holds(&file) {
+            let other = headers.keys().find(|name| holds(name));
+            file = other.map_or(file, Clone::clone);
+        }
+        let ends = match walk::says(manifest, index) {
+            (Says::Bounded, Some(end)) => Ends::At(end),
+            (Says::Open { .. } | Says::Bounded, _) if manifest.clean_end.is_some() => Ends::Unused,
+            _ => Ends::Open,
+        };
+        used.push(file.clone());
+        segments.push(Planned { identity, file, ends });
+    }
+    let mut plan = Plan { by_manifest: true, segments, durable: manifest.durable, notes };
+    // Its own name may be that of a segment whose bytes are in another file: then it is told of there.
+    let named = |name: &String| manifest.segments.iter().any(|e| file_name(e.id) == *name);
+    for (name, header) in headers.iter().filter(|(name, _)| !used.contains(name)) {
+        match header {
+            Ok(identity) => plan.leave(disk, name, *identity, manifest.log_id),
+            // Debris: an interrupted creation may leave it.
+            Err(_) if !named(name) => {}
+            Err(why) => plan.note(disk, name, why),
+        }
+    }
+    plan.sorted()
+}
+
+fn by_headers(disk: &Disk, headers: Headers, note: Gap) -> Plan {
+    let watermark = watermark::load(disk).unwrap_or_default();
+    let mut logs: BTreeMap<[u8; 16], (usize, bool, u64)> = BTreeMap::new();
+    for identity in headers.values().filter_map(|header| header.as_ref().ok()) {
+        let known = highest(&watermark, identity.log_id).is_some();
+        let (count, vouched, last) = logs.entry(identity.log_id).or_default();
+        (*count, *vouched, *last) = (*count + 1, known, identity.base.max(*last));
+    }
+    let log = logs.iter().max_by_key(|(_, seen)| **seen).map_or([0; 16], |(log, _)| *log);
+    let durable = highest(&watermark, log).unwrap_or(0);
+    let mut plan = Plan { by_manifest: false, segments: Vec::new(), durable, notes: vec![note] };
+    let mut found = Vec::new();
+    for (name, header) in headers {
+        match header {
+            Ok(identity) if identity.log_id == log => found.push((name, identity)),
+            Ok(identity) => plan.leave(disk, &name, identity, log),
+            Err(why) => plan.note(disk, &name, &why),
+        }
+    }
+    // Those first that have their own name: a copy is left over.
+    found.sort_by_key(|(name, identity)| (identity.base, *name != file_name(identity.id)));
+    let mut free_from = 0;
+    for (file, identity) in found {
+        let ends = if identity.base < free_from { Ends::Leftover } else { Ends::Open };
+        free_from = free_from.max(identity.base + identity.size);
+        plan.segments.push(Planned { identity, file, ends });
+    }
+    plan.sorted()
+}
+
+impl Plan {
+    fn note(&mut self, disk: &Disk, name: &str, why: &str) {
+        self.notes.push(Gap::note(disk.path().join(name), id_of(name), 0..0, why.to_owned()));
+    }
+
+    fn leave(&mut self, disk: &Disk, name: &str, identity: Identity, log: [u8; 16]) {
+        if identity.log_id == log {
+            self.segments.push(leftover(name, identity));
+        } else {
+            self.note(disk, name, "it is a segment of another log");
+        }
+    }
+
+    fn sorted(mut self) -> Plan {
+        self.segments
+            .sort_by_key(|planned| (planned.identity.base, planned.ends == Ends::Leftover));
+        self
+    }
+
+    /// Index of the next segment that is in the log.
+    pub(super) fn next_in_log(&self, index: usize) -> Option<usize> {
+        let rest = self.segments.iter().enumerate().skip(index + 1);
+        rest.filter(|(_, planned)| planned.ends != Ends::Leftover).map(|(index, _)| index).next()
+    }
+
+    /// What is wrong with the file of a segment as a whole.
+    pub(super) fn flaws(
+        disk: &Disk,
+        planned: &Planned,
+        source: &Source,
+        len: u64,
+    ) -> Vec<(Range<u64>, String)> {
+        let Planned { identity, file, ends } = planned;
+        let mut flaws = Vec::new();
+        if let Some(why) = source.absent() {
+            // Of all that is missing the walk tells, if the segment held anything.
+            let tells = matches!(*ends, Ends::At(end) if end > DATA_START);
+            return if tells { flaws } else { vec![(0..0, why.to_owned())] };
+        }
+        if *ends == Ends::Leftover {
+            return flaws;
+        }
+        let name = file_name(identity.id);
+        match header(disk, file) {
+            Ok(found) if found == *identity && *file != name => {
+                flaws.push((0..0, format!("{name} is not this segment, this file is")));
+            }
+            Ok(found) if found == *identity => {}
+            Ok(found) => {
+                flaws.push((0..LEN as u64, format!("its header is that of segment {}", found.id)));
+            }
+            Err(why) => flaws.push((0..LEN as u64, why)),
+        }
+        if len != identity.size {
+            let what = format!("it has {len} bytes instead of {}", identity.size);
+            flaws.push((len.min(identity.size)..len, what));
+        }
+        flaws
+    }
+}
+
+/// The positions of `offsets` of a segment.
+pub(super) fn lsns(identity: &Identity, offsets: &Range<u64>) -> Range<Lsn> {
+    Lsn::new(identity.base + offsets.start)..Lsn::new(identity.base + offsets.end)
+}

@@ -1,0 +1,479 @@
+//! The bytes of a damaged segment: read around what cannot be read, and checked in a time that they cannot stretch.
+//!
+//! Where a frame is damaged nothing says where the next begins, so every multiple of eight is tried, and each may say
+//! that it is a record of up to 256 MiB: bytes of a compressed payload do so one time in some thirty. To read
+//! and check them all would take time by the square of the file's size. But a CRC is linear: that of any range follows
+//! from that of all bytes before its start and of all before its end. So the sum at each block is kept, of one pass,
+//! and a candidate costs the two blocks in which it begins and ends, however long it is.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::checksum;
+use crate::format::frame::{self, HEADER_LEN, Head, Kind, MARK_LEN, Place};
+use crate::format::header::Identity;
+use crate::format::{ALIGN, DATA_START};
+use crate::storage::File;
+
+/// Read at once, and the largest payload that is checked in the window.
+const CHUNK: usize = 1 << 20;
+/// What is read by itself where a chunk cannot be: no disk in use has larger sectors.
+const PAGE: usize = 4096;
+const BLOCK: u64 = PAGE as u64;
+/// A payload that costs no more to check than its share of the search.
+const SMALL: u64 = 4096;
+
+/// A frame that is valid where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) offset: u64,
+    pub(super) head: Head,
+    /// The second number of a mark or an end.
+    pub(super) operand: u64,
+    /// Its payload was checked in the window, not by sums.
+    held: bool,
+}
+
+impl Spot {
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.head.frame_len()
+    }
+}
+
+/// Where the bytes are.
+pub(super) trait ReadAt: Debug {
+    /// Reads until `to` is full or the file ends; the number of bytes read.
+    fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for Arc<dyn File> {
+    fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(to, offset)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Source<F = Arc<dyn File>> {
+    file: Result<F, String>,
+    /// Bytes of the segment that the file has.
+    len: u64,
+    place: Place,
+    window: Vec<u8>,
+    start: u64,
+    /// Blocks that could not be read, by their first offset, and why one could not.
+    bad: BTreeSet<u64>,
+    error: String,
+    /// The checksum of all bytes before each block, as far as one was needed.
+    sums: Vec<u32>,
+    /// Bytes that checks of payloads in the window may yet have taken in vain: it grows with what the walk
+    /// passes, so that all such checks together take no more than that.
+    credit: u64,
+    /// Bytes of payloads checked in the window.
+    #[cfg(test)]
+    checked: u64,
+}
+
+impl<F: ReadAt> Source<F> {
+    /// `file`: or why there is none. `len`: its bytes.
+    pub(super) fn new(file: Result<F, String>, len: u64, identity: &Identity) -> Source<F> {
+        let Identity { base, size, .. } = *identity;
+        Source {
+            file,
+            len: len.min(size),
+            place: Place { seed: identity.seed(), base, size, offset: DATA_START },
+            window: Vec::new(),
+            start: 0,
+            bad: BTreeSet::new(),
+            error: String::new(),
+            sums: Vec::new(),
+            credit: CHUNK as u64,
+            #[cfg(test)]
+            checked: 0,
+        }
+    }
+
+    /// Why there is no file.
+    pub(super) fn absent(&self) -> Option<&str> {
+        self.file.as_ref().err().map(String::as_str)
+    }
+
+    /// The walk has come `len` bytes further.
+    pub(super) fn passed(&mut self, len: u64) {
+        self.credit = self.credit.saturating_add(len);
+    }
+
+    fn read(&mut self, to: &mut [u8], offset: u64) -> usize {
+        let Ok(file) = &self.file else { return 0 };
+        if let Ok(read) = file.read_at(to, offset) {
+            return read;
+        }
+        let mut at = offset;
+        for block in to.chunks_mut(PAGE) {
+            match file.read_at(block, at) {
+                Ok(read) if read < block.len() => {
+                    at += read as u64;
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    block.fill(0);
+                    self.bad.insert(at);
+                    self.error = error.to_string();
+                }
+            }
+            at += block.len() as u64;
+        }
+        usize::try_from(at - offset).unwrap_or(0)
+    }
+
+    /// Someone has cut it meanwhile.
+    fn shrunk(&mut self, len: u64) {
+        self.len = self.len.min(len);
+    }
+
+    fn is_bad(&self, range: Range<u64>) -> bool {
+        self.bad.range(range.start / BLOCK * BLOCK..range.end.max(range.start)).next().is_some()
+    }
+
+    /// Bytes `[offset, offset + len)`, if all can be read; at most a chunk.
+    fn get(&mut self, offset: u64, len: usize) -> Option<&[u8]> {
+        let end = offset.checked_add(len as u64).filter(|end| *end <= self.len)?;
+        if offset < self.start || end > self.start + self.window.len() as u64 {
+            self.fill(offset, len);
+        }
+        if !self.bad.is_empty() && self.is_bad(offset..end) {
+            return None;
+        }
+        let from = usize::try_from(offset - self.start).ok()?;
+        self.window.get(from..from.checked_add(len)?)
+    }
+
+    fn fill(&mut self, offset: u64, len: usize) {
+        self.start = offset / BLOCK * BLOCK;
+        let want = (offset - self.start).saturating_add(len as u64).max(CHUNK as u64);
+        let want = usize::try_from(want.min(self.len - self.start)).unwrap_or(0);
+        let mut window = std::mem::take(&mut self.window);
+        window.resize(want, 0);
+        let read = self.read(&mut window, self.start);
+        if read < want {
+            self.shrunk(self.start + read as u64);
+        }
+        window.truncate(read);
+        self.window = window;
+    }
+
+    fn head(&mut self, offset: u64) -> Option<Head> {
+        let here = Place { offset, ..self.place };
+        frame::head(*self.get(offset, 8)?.first_chunk()?, here)
+    }
+
+    /// The valid frame at `offset`.
+    pub(super) fn frame(&mut self, offset: u64) -> Option<Spot> {
+        let here = Place { offset, ..self.place };
+        let head = self.head(offset)?;
+        let len = u64::from(head.len);
+        let direct = len <= SMALL || (len <= self.credit && len <= CHUNK as u64);
+        let mut operand = 0;
+        let valid = if direct {
+            let payload = self.get(offset + HEADER_LEN, head.len as usize)?;
+            let valid = frame::is_valid(head, payload, here);
+            if matches!(head.kind, Kind::Mark | Kind::End) {
+                operand = frame::operand(payload);
+            }
+            if !valid && len > SMALL {
+                self.credit -= len;
+            }
+            #[cfg(test)]
+            {
+                self.checked += len;
+            }
+            valid
+        } else {
+            self.is_valid_by_sums(head, here)?
+        };
+        valid.then_some(Spot { offset, head, operand, held: direct })
+    }
+
+    fn is_valid_by_sums(&mut self, head: Head, place: Place) -> Option<bool> {
+        let (start, word) = (place.offset + HEADER_LEN, frame::word(head.kind, head.len));
+        let end = start.checked_add(head.len.into()).filter(|end| *end <= self.len)?;
+        let before = self.sum_before(start)?;
+        let behind = self.sum_before(end)?;
+        let begun = frame::checksum(place.seed, place.lsn(), word, &[]);
+        // Both go over the payload, from another start.
+        let sum = behind ^ checksum::shifted(begun ^ before, head.len);
+        Some(sum == head.crc && !self.is_bad(start..end))
+    }
+
+    /// The checksum of all bytes before `offset`, which the file has; of those that cannot be read any.
+    fn sum_before(&mut self, offset: u64) -> Option<u32> {
+        let block = usize::try_from(offset / BLOCK).ok()?;
+        if self.sums.len() <= block {
+            self.sum_to(block)?;
+        }
+        let sum = *self.sums.get(block)?;
+        let rest = usize::try_from(offset % BLOCK).ok()?;
+        let start = offset - rest as u64;
+        let held = start.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
+        let held = held.and_then(|from| self.window.get(from..from.checked_add(rest)?));
+        if let Some(bytes) = held {
+            return Some(checksum::append(sum, bytes));
+        }
+        // Not through the window: that would go back and forth.
+        let mut bytes = [0; PAGE];
+        let bytes = bytes.get_mut(..rest)?;
+        (self.read(bytes, start) == rest).then(|| checksum::append(sum, bytes))
+    }
+
+    fn sum_to(&mut self, block: usize) -> Option<()> {
+        if self.sums.is_empty() {
+            self.sums.push(0);
+        }
+        let blocks = |left: usize| left.min(CHUNK / PAGE) * PAGE;
+        let mut chunk = vec![0; blocks(block + 1 - self.sums.len())];
+        while self.sums.len() <= block {
+            let (mut sum, at) = (*self.sums.last()?, (self.sums.len() as u64 - 1) * BLOCK);
+            let chunk = chunk.get_mut(..blocks(block + 1 - self.sums.len()))?;
+            let read = self.read(chunk, at);
+            if read < chunk.len() {
+                self.shrunk(at + read as u64);
+                return None;
+            }
+            for block in chunk.chunks(PAGE) {
+                sum = checksum::append(sum, block);
+                self.sums.push(sum);
+            }
+        }
+        Some(())
+    }
+
+    /// The payload of a frame that was found valid; none if it cannot be read any more.
+    pub(super) fn payload(&mut self, spot: &Spot) -> Option<Vec<u8>> {
+        let (at, len) = (spot.offset + HEADER_LEN, spot.head.len as usize);
+        if spot.held {
+            return self.get(at, len).map(<[u8]>::to_vec);
+        }
+        let mut payload = vec![0; len];
+        let Ok(file) = &self.file else { return None };
+        let read = file.read_at(&mut payload, at).ok()?;
+        // What the sums were made of was read before.
+        let here = Place { offset: spot.offset, ..self.place };
+        (read == len && frame::is_valid(spot.head, &payload, here)).then_some(payload)
+    }
+
+    /// The first valid frame that begins in `[from, to)`, of those that `fits` takes.
+    pub(super) fn find(
+        &mut self,
+        from: u64,
+        to: u64,
+        fits: impl Fn(&Spot) -> bool,
+    ) -> Option<Spot> {
+        let to = to.min(self.len);
+        let mut at = from.next_multiple_of(ALIGN);
+        let mut candidates = Vec::new();
+        while at < to {
+            let end = (at / BLOCK * BLOCK + BLOCK).min(to);
+            self.passed(end - at);
+            let place = self.place;
+            if let Some(bytes) = self.get(at, usize::try_from(end - at).ok()?) {
+                let words = bytes.chunks_exact(8).map(|word| <[u8; 8]>::try_from(word).ok());
+                let heads = (at..end).step_by(8).zip(words).filter(|(offset, word)| {
+                    let here = Place { offset: *offset, ..place };
+                    word.and_then(|word| frame::head(word, here)).is_some()
+                });
+                candidates.extend(heads.map(|(offset, _)| offset));
+            }
+            let found = candidates.drain(..).find_map(|offset| self.frame(offset).filter(&fits));
+            if found.is_some() {
+                return found;
+            }
+            at = end;
+        }
+        None
+    }
+
+    /// What the last damaged frame from `from` on says that it is, if each one's length leads to the next, and
+    /// the last one's to `to`.
+    pub(super) fn leads(&mut self, from: u64, to: u64) -> Option<Kind> {
+        let mut at = from;
+        loop {
+            let head = self.head(at)?;
+            at += head.frame_len();
+            if at >= to {
+                return (at == to).then_some(head.kind);
+            }
+        }
+    }
+
+    /// Whether the eight bytes at `offset` are zero, as behind the last frame.
+    pub(super) fn is_zero(&mut self, offset: u64) -> bool {
+        self.get(offset, 8).is_some_and(|word| word == [0; 8])
+    }
+
+    /// Why nothing valid is in `range`.
+    pub(super) fn why(&self, range: &Range<u64>) -> String {
+        match &self.file {
+            Err(why) => why.clone(),
+            Ok(_) if range.start >= self.len => format!("the file ends at offset {}", self.len),
+            Ok(_) if self.is_bad(range.clone()) => format!("it cannot be read: {}", self.error),
+            Ok(_) if range.end > self.len => {
+                format!("there is no valid frame, and the file ends at offset {}", self.len)
+            }
+            Ok(_) => "there is no valid frame".to_owned(),
+        }
+    }
+}
+
+const _: () = assert!(SMALL >= MARK_LEN && BLOCK % ALIGN == 0);
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "a test of a few MiB")]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const SIZE: u64 = 8 << 20;
+    const IDENTITY: Identity =
+        Identity { log_id: [7; 16], id: 3, base: 3 * SIZE, size: SIZE, salt: 0xDEAD_BEEF };
+
+    /// Bytes in memory, of which some blocks cannot be read.
+    #[derive(Debug)]
+    struct Memory {
+        bytes: Vec<u8>,
+        bad: Vec<u64>,
+        read: Cell<u64>,
+    }
+
+    impl ReadAt for &Memory {
+        fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
+            let end = offset + to.len() as u64;
+            if self.bad.iter().any(|bad| *bad < end && offset < bad + BLOCK) {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            let from = self.bytes.get(offset as usize..).unwrap_or(&[]);
+            let len = from.len().min(to.len());
+            to[..len].copy_from_slice(&from[..len]);
+            self.read.set(self.read.get() + len as u64);
+            Ok(len)
+        }
+    }
+
+    impl Memory {
+        fn new() -> Memory {
+            Memory { bytes: vec![0; SIZE as usize], bad: Vec::new(), read: Cell::new(0) }
+        }
+
+        /// Bytes that are like no others.
+        fn noise(&mut self, range: Range<usize>) {
+            let mut z = 1u64;
+            for byte in &mut self.bytes[range] {
+                z = z.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                *byte = (z >> 56) as u8;
+            }
+        }
+
+        /// A frame around what is there; the offset behind it.
+        fn frame(&mut self, offset: u64, kind: Kind, len: u32) -> u64 {
+            let (at, word) = (offset as usize, frame::word(kind, len));
+            let payload = &self.bytes[at + 8..at + 8 + len as usize];
+            let sum = frame::checksum(IDENTITY.seed(), IDENTITY.base + offset, word, payload);
+            self.bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+            self.bytes[at + 4..at + 8].copy_from_slice(&word.to_le_bytes());
+            offset + frame::frame_len(len as usize)
+        }
+
+        fn source(&self) -> Source<&Memory> {
+            Source::new(Ok(self), SIZE, &IDENTITY)
+        }
+    }
+
+    #[test]
+    fn a_frame_is_checked_alike_in_the_window_and_by_sums() {
+        let mut memory = Memory::new();
+        memory.noise(4096..SIZE as usize);
+        let (mut at, mut spots) = (DATA_START, Vec::new());
+        for len in [0, 1, 100, 4088, 4096, 4097, 65_530, 1 << 20, (1 << 20) + 1, 3_000_001] {
+            spots.push((at, len));
+            at = memory.frame(at, Kind::Record, len);
+        }
+        for credit in [0, u64::MAX] {
+            let mut source = Source { credit, ..memory.source() };
+            for (at, len) in &spots {
+                let spot = source.frame(*at).unwrap_or_else(|| panic!("{at}: {len}"));
+                assert_eq!(spot.head.len, *len);
+                let start = *at as usize + 8;
+                let payload = source.payload(&spot).unwrap();
+                assert!(payload == memory.bytes[start..start + *len as usize], "{at}");
+            }
+            for (at, len) in spots.iter().filter(|(_, len)| *len > 0) {
+                for flip in [0, *len / 2, *len - 1] {
+                    let place = *at as usize + 8 + flip as usize;
+                    memory.bytes[place] ^= 0x10;
+                    let mut source = Source { credit, ..memory.source() };
+                    assert!(source.frame(*at).is_none(), "{at}, byte {flip} of {len}");
+                    memory.bytes[place] ^= 0x10;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_that_cannot_be_read_are_read_around() {
+        for credit in [0, u64::MAX] {
+            let mut memory = Memory::new();
+            let mut at = DATA_START;
+            let mut frames = Vec::new();
+            while at < 2_000_000 {
+                frames.push(at..at);
+                at = memory.frame(at, Kind::Record, [30, 5000, 20_000][frames.len() % 3]);
+                frames.last_mut().unwrap().end = at;
+            }
+            memory.bad = vec![8 * BLOCK, 100 * BLOCK, 101 * BLOCK, 255 * BLOCK];
+            let hit = |frame: &Range<u64>| {
+                memory.bad.iter().any(|bad| *bad < frame.end && frame.start < bad + BLOCK)
+            };
+            let sound: Vec<u64> =
+                frames.iter().filter(|frame| !hit(frame)).map(|frame| frame.start).collect();
+            let (mut source, mut found) = (Source { credit, ..memory.source() }, Vec::new());
+            at = DATA_START;
+            while let Some(spot) = source.find(at, SIZE, |_| true) {
+                assert!(source.payload(&spot).is_some());
+                found.push(spot.offset);
+                at = spot.end();
+            }
+            assert_eq!(found, sound);
+            assert_eq!(source.bad.len(), 4);
+            assert!(source.why(&(8 * BLOCK..9 * BLOCK)).contains("cannot be read"));
+        }
+    }
+
+    /// Every place says that it is a record of up to all the rest; between some stand such as are, so that a walk
+    /// steps as well as it searches.
+    #[test]
+    fn p11_the_time_of_a_search_is_in_proportion_to_the_bytes() {
+        let mut memory = Memory::new();
+        for at in (DATA_START..SIZE - 64).step_by(8) {
+            let room = (SIZE - 64 - at) as u32;
+            let len = [room, 5000, room / 2, 1 << 20, room / 3, 4096][(at / 8 % 6) as usize];
+            let word = frame::word(Kind::Record, len.min(room));
+            memory.bytes[at as usize + 4..at as usize + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        for at in (DATA_START..SIZE - 64).step_by(800) {
+            memory.frame(at, Kind::Record, 0);
+        }
+        let (mut source, mut at, mut found) = (memory.source(), DATA_START, 0);
+        while let Some(spot) = source.find(at, SIZE, |_| true) {
+            (found, at) = (found + 1, spot.end());
+            source.passed(8);
+        }
+        assert_eq!(found, (SIZE - 64 - DATA_START).div_ceil(800));
+        // A block for each place at most, of what is checked and of what is read.
+        let most = SIZE / 8 * BLOCK;
+        assert!(source.checked < most, "{} of {most}", source.checked);
+        assert!(memory.read.get() < most, "{} of {most}", memory.read.get());
+    }
+}
