@@ -279,6 +279,7 @@ fn main() {
     let home = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let home = home.unwrap_or_else(|| "target".into());
     let dir = Path::new(&home).join("duralog-bench-tickets");
+    std::fs::create_dir_all(&dir).unwrap();
     appends(&dir);
     catching_up(&dir);
     commits(&dir, 200);
