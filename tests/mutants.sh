@@ -67,7 +67,6 @@ mutant archived-not-given-back src/log/upkeep.rs 's/if self.has_free\(.*\) \{/if
 mutant below-the-checkpoint-read-in-silence src/log/read.rs 's/lsn.get\(\) < head.min\(checkpoint\) \|\|/false ||/' --test notes
 mutant note-taken-for-a-mark src/inspect/beside.rs 's/if head.kind == Kind::Mark \{/if head.kind != Kind::Record {/' --test reader note
 mutant reset-keeps-the-records src/log/upkeep.rs 's/let slots = if change.anew \{ Vec::new\(\) \} else \{ (self.catalog.snapshot\(\)) \};/let slots = \1;/' --test reset
-mutant reset-within-the-last-window src/log/reset.rs 's/\.filter\(\|base\| \*base >= end\)\.unwrap_or/.filter(|base| *base > 0).unwrap_or/' --test reset
 interleaved reset-past-an-append src/log/reset.rs 's/if tail.writer.lsn\(\) <= lsn.get\(\).min\(first.segment\(\).base\(\)\) =>/if first.lsn() > 0 \&\& lsn.get() > 0 =>/' anew
 interleaved reset-not-told src/log/reset.rs 's/self.pass_over\(start\);/self.raise_durable(start);/' anew
 interleaved reset-head-before-durable src/log/reset.rs 's/self.pass_over\(start\);//' anew
@@ -78,6 +77,39 @@ mutant part-of-a-reserve-is-given-up src/manifest.rs 's/there.len == RESERVE_SIZ
 mutant reserve-was-never-there src/log/recover.rs 's/had_reserve: names.iter\(\).any\(.*\),/had_reserve: false,/' --test crash found_zero
 mutant cancel-is-not-heard src/progress.rs 's/ControlFlow::Break\(\(\)\) => Err\(Error::Cancelled\)/ControlFlow::Break(()) => Ok(())/' --test progress
 mutant no-word-while-marks-are-looked-for src/walk.rs 's/told\(at\)\?;//' --test progress
+mutant observer-hold-ignored src/log/catalog.rs 's/Arc::strong_count\(&self.hold\) > 1/false/' --test observer
+mutant own-thread-joined src/log/syncer.rs 's/thread.filter\(\|thread\| .*\) \{$/thread {/' --test observer an_observer_may_close
+mutant sealed-told-twice src/log/tell.rs 's/upkeep.newest_sealed = id;//' --test observer each_change
+mutant hurried-past-not-told src/log/tell.rs 's/None => slot.end\(\).filter\(.*\),/None => None,/' --test observer each_change
+mutant failure-told-twice src/log/tell.rs 's/failure_noted.swap\(true,/failure_noted.fetch_and(false,/' --test observer p6
+mutant append-failure-told-late src/log/append.rs 's/self.append_one\(payload\).inspect_err\(\|_\| self.inform\(\)\)/self.append_one(payload)/' --test observer p6
+mutant full-told-each-time src/log/tell.rs 's/full.filter\(\|_\| !upkeep.full\)/full/' --test observer p7
+mutant close-does-not-wait src/log/tell.rs 's/^        self.audience.wait\(\);//' --test observer all_is_told
+mutant sync-told-behind-a-close src/log/tell.rs 's/^            self.desk.lock\(\).inside.push\(thread::current\(\).id\(\)\);//' --test observer all_is_told
+mutant panic-of-an-observer-ours src/observer/mod.rs 's/drop\(catch_unwind\(AssertUnwindSafe\(\|\| self.0.event\(event\)\)\)\);/self.0.event(event);/' --test observer a_panic
+mutant told-out-of-order src/log/tell.rs 's/news.pop_front\(\)/news.pop_back()/' --test observer each_change
+mutant sealed-before-called-found src/log/tell.rs 's/false => News::Found\(segment\)/false => News::Sealed(segment)/' --test observer an_open
+mutant failed-append-counted src/log/meter/mod.rs '/fn appended/,/^        }/ s/begun.filter\(\|_\| counts\)/begun/' --test measured each_call
+mutant claimed-length-believed src/typed/bounded.rs '/fn deserialize_string/,/^    }/ s/self.inner.deserialize_str\(/self.inner.deserialize_string(/' --test typed p11_a_claimed
+mutant hint-believed src/typed/bounded.rs 's/hint.map\(\|count\| count.min\(self.bounds.len\)\)/hint/' --test typed p11_memory
+mutant elements-not-counted src/typed/bounded.rs 's/if self.counted \{ self.bounds.element\(\) \} else \{ Ok\(\(\)\) \}/Ok(())/' --test typed p11_elements
+mutant depth-not-bounded src/typed/bounded.rs 's/const MAX_DEPTH: usize = 128/const MAX_DEPTH: usize = 1 << 40/' --test typed p11_nesting
+mutant depth-not-given-back src/typed/bounded.rs 's/^        self.depth.set\(left \+ 1\);//' --test typed p11_nesting
+mutant rest-of-a-record-overlooked src/typed/with_bincode.rs 's/if read == bytes.len\(\)/if read <= bytes.len()/' --test typed bytes_behind
+mutant schema-not-looked-at src/typed/with_bincode.rs 's/other => Err\(UnknownSchema\(other\).into\(\)\)/_ => Bincode::read(bytes)/' --test typed is_no_value
+mutant schema-overwritten src/typed/mod.rs 's/if buffer.get\(start\) != Some\(&schema\)/if false/' --test typed replaces
+mutant other-bincode src/typed/with_bincode.rs 's/bincode::config::standard\(\)/bincode::config::standard().with_big_endian()/' --test typed bytes_of_bincode
+mutant buffer-not-emptied src/typed/buffer.rs 's/^    buffer.clear\(\);//' --test typed values
+mutant interval-forgotten src/log/worker.rs 's/=> much \|\| last_sync.elapsed\(\) >= every,/=> much,/' --test background without_a_commit
+mutant old-format-forgotten src/format/frame.rs 's/Kind::Part => 2,/Kind::Part => 5,/; s/2 => Some\(Kind::Part\)/5 => Some(Kind::Part)/' --test golden
+mutant reader-manifest-not-read-again src/inspect/beside.rs 's/if view::says_the_same\(&self.view, &now, self.index\) \{ Err\(error\) \}/if now.generation > 0 { Err(error) }/' --test reader
+mutant reader-durable-elsewhere-believed src/inspect/beside.rs 's/entry.is_some_and\(\|entry\| durable < entry.base \+ entry.size\)/entry.is_some()/' --test reader p1_
+mutant reader-end-frame-not-believed src/inspect/beside.rs 's/\(None, Some\(there\)\) => there == 0,/(None, Some(_)) => false,/' --test reader gone
+mutant reader-position-behind-a-cut-taken src/inspect/beside.rs 's/if bound.is_some_and\(\|bound\| self.from > entry.base \+ bound\) \{/if false \&\& bound.is_some_and(|bound| self.from > entry.base + bound) {/' --test reader gone
+mutant watermark-not-written-by-pwrite src/watermark.rs 's/self.file.write_at\(&slot, at as u64\).unwrap_or_default\(\);//' --test reader pwrite
+mutant reader-shows-what-is-published src/reader/follow.rs 's/let \(watch, until\) = \(None, Until::Durable\);/let (watch, until, mut walk) = (None, Until::Durable, walk); walk.set_until(Until::Published);/' --test reader p1_
+mutant reader-jumps-anywhere src/inspect/beside.rs 's/\|\| matches!\(scan.step\(\), Ok\(Step::Frame \{ .. \}\)\);/|| scan.step().is_ok();/' --test reader
+interleaved reader-payload-read-again src/segment/scan.rs 's/^        Ok\(Step::Frame \{ offset: at, head \}\)$/        self.window.filled = 0; self.window.get(at + frame::HEADER_LEN, head.len as usize)?; Ok(Step::Frame { offset: at, head })/; s/let rest = self.window.held_from\(at\)\?;/let rest = self.window.held_from(u64::MAX)?;/' recycled_under
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-recycling src/log/files.rs 's/sync_name\(\)\.and_then\(/Ok(()).and_then(/' -p duralog-cli --test directory_sync
