@@ -156,7 +156,7 @@ fn it_waits_for_a_time_and_leaves_nothing_behind() {
                 }
             })
         };
-        let record = follower.next_timeout(Duration::from_secs(3600)).unwrap().unwrap();
+        let record = follower.next_timeout(Duration::from_secs(60)).unwrap().unwrap();
         assert_eq!(number(&record), 7);
         appending.join().unwrap();
         log.commit().unwrap();

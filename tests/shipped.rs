@@ -18,6 +18,9 @@ fn options() -> Options {
     Options::new().segment_size(64 << 10)
 }
 
+/// Of these a batch is larger than what is read at once.
+const LARGE: u64 = 2 << 20;
+
 fn fill(log: &Log) {
     for n in 0..120u32 {
         log.append(&n.to_le_bytes().repeat(n as usize * 37 % 3000)).unwrap();
@@ -56,10 +59,14 @@ impl Read for Trickle<'_> {
     }
 }
 
-fn rolled() -> (Vec<(SegmentInfo, Vec<u8>)>, Vec<OwnedRecord>) {
+fn rolled(size: u64) -> (Vec<(SegmentInfo, Vec<u8>)>, Vec<OwnedRecord>) {
     let dir = tempfile::tempdir().unwrap();
-    let log = options().open(dir.path()).unwrap();
+    let log = options().segment_size(size).open(dir.path()).unwrap();
     fill(&log);
+    for _ in 0..if size == LARGE { 20 } else { 0 } {
+        log.append_batch(&[vec![1; 90_000], vec![], vec![7; 300_000], vec![8]]).unwrap();
+        log.append(&vec![9; 100_000]).unwrap();
+    }
     log.roll().unwrap();
     log.append(b"not shipped").unwrap();
     log.close().unwrap();
@@ -68,7 +75,13 @@ fn rolled() -> (Vec<(SegmentInfo, Vec<u8>)>, Vec<OwnedRecord>) {
 
 #[test]
 fn a_chain_of_segments_in_memory_is_the_log() {
-    let (segments, records) = rolled();
+    for size in [64 << 10, LARGE] {
+        is_the_log(size);
+    }
+}
+
+fn is_the_log(size: u64) {
+    let (segments, records) = rolled(size);
     assert!(segments.len() > 3 && records.len() > 120);
     let (mut found, mut next) = (Vec::new(), None);
     for (info, bytes) in &segments {
@@ -137,7 +150,7 @@ fn a_segment_that_was_cut_ends_where_the_manifest_says() {
 
 #[test]
 fn p11_bytes_that_are_cut_short_or_changed_are_an_error_behind_the_records_before() {
-    let (segments, records) = rolled();
+    let (segments, records) = rolled(64 << 10);
     let (info, bytes) = &segments[1];
     let records: Vec<_> =
         records.iter().filter(|r| r.lsn > info.base && r.lsn < info.end.unwrap()).collect();
@@ -200,7 +213,7 @@ fn a_source_that_fails_is_told_and_ends_the_reader() {
             }
         }
     }
-    let (segments, _) = rolled();
+    let (segments, _) = rolled(64 << 10);
     let bytes = &segments[0].1;
     let mut reader = SegmentReader::new("far", Failing(&bytes[..20_000])).unwrap();
     let last = reader.by_ref().last().unwrap();

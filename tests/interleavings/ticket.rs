@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use duralog::sim::{Call, Fault};
-use duralog::{Error, Follower, Log, Lsn, Result};
+use duralog::{Error, Log, Lsn, Record, Result};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
 
@@ -193,7 +193,7 @@ fn p7_a_close_or_a_drop_ends_every_ticket() {
 }
 
 /// Everything that a follower shows until it ends, and how it ended.
-fn follow(follower: Follower) -> (Found, Option<Error>) {
+fn follow(follower: impl IntoIterator<Item = Result<Record>>) -> (Found, Option<Error>) {
     let (mut seen, mut end) = (Found::new(), None);
     for record in follower {
         match record {
@@ -209,10 +209,13 @@ fn followers_see_what_was_appended_and_never_sleep_over_it() {
     super::explore(|| {
         let bench = Bench::new();
         let log = bench.open();
+        // Until the log is closed, which wakes all; or as many as there will be, with nothing else to wake them.
+        let until_closed = draw(2) == 0;
         let follower = |published: bool| {
             let follower = log.follow(log.head()).unwrap();
             let follower = if published { follower.published() } else { follower };
-            thread::spawn(move || follow(follower))
+            let count = if until_closed { usize::MAX } else { 4 };
+            thread::spawn(move || follow(follower.into_iter().take(count)))
         };
         let following = [follower(false), follower(true)];
         let late = {
@@ -244,9 +247,14 @@ fn followers_see_what_was_appended_and_never_sleep_over_it() {
         let threads: Vec<_> = threads.collect();
         let diary = Diary::of(join(threads));
         late.join().unwrap();
-        log.close().unwrap();
-        for following in following {
-            let (seen, end) = following.join().unwrap();
+        let ends = if until_closed {
+            log.close().unwrap();
+            join(following)
+        } else {
+            log.commit().unwrap();
+            join(following)
+        };
+        for (seen, end) in ends {
             // Behind a close what is sealed is not opened any more.
             assert!(matches!(end, None | Some(Error::Closed)), "{end:?}");
             assert!(seen[..] == diary.told[..seen.len()], "P2: not what was appended");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use duralog::inspect::Inspector;
+use duralog::inspect::{Found, Inspector, Salvage};
 use duralog::{Error, Log, Lsn, Options};
 
 use crate::disk::Disk;
@@ -48,8 +48,25 @@ fn expect_io(of: &str, error: &Error) {
     println!("\nerror of {of}: {error}");
 }
 
+/// A page that cannot be read takes the records with it that it belongs to, no others.
+fn salvage(dir: &Path) {
+    let mut numbers = Vec::new();
+    for found in Salvage::open(dir).unwrap() {
+        let record = match found {
+            Found::Record(record) => record,
+            Found::Doubtful(doubtful) => doubtful.record,
+            _ => continue,
+        };
+        let number = (0..RECORDS).find(|n| record.payload == payload(*n));
+        numbers.push(number.unwrap_or_else(|| panic!("{} was not appended", record.lsn)));
+    }
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    assert!(numbers.len() as u32 >= RECORDS - 2, "{numbers:?}");
+}
+
 /// What each way to read the log says of it, on a line of its own.
 pub fn look(task: &Task) {
+    salvage(&task.dir);
     match Inspector::open(&task.dir).and_then(|inspector| inspector.verify()) {
         Ok(found) => assert_eq!(found.records, u64::from(RECORDS), "said to be sound"),
         Err(error) => expect_io("verify", &error),

@@ -18,8 +18,10 @@ use crate::format::header::Identity;
 use crate::format::{ALIGN, DATA_START};
 use crate::storage::File;
 
-/// Read at once, and the largest payload that is checked in the window.
+/// Read at once.
 const CHUNK: usize = 1 << 20;
+/// The largest payload that is checked in the window, which grows to it.
+const HELD: u64 = 16 << 20;
 /// What is read by itself where a chunk cannot be: no disk in use has larger sectors.
 const PAGE: usize = 4096;
 const BLOCK: u64 = PAGE as u64;
@@ -138,7 +140,7 @@ impl<F: ReadAt> Source<F> {
         self.bad.range(range.start / BLOCK * BLOCK..range.end.max(range.start)).next().is_some()
     }
 
-    /// Bytes `[offset, offset + len)`, if all can be read; at most a chunk.
+    /// Bytes `[offset, offset + len)`, if all can be read.
     fn get(&mut self, offset: u64, len: usize) -> Option<&[u8]> {
         let end = offset.checked_add(len as u64).filter(|end| *end <= self.len)?;
         if offset < self.start || end > self.start + self.window.len() as u64 {
@@ -175,7 +177,7 @@ impl<F: ReadAt> Source<F> {
         let here = Place { offset, ..self.place };
         let head = self.head(offset)?;
         let len = u64::from(head.len);
-        let direct = len <= SMALL || (len <= self.credit && len <= CHUNK as u64);
+        let direct = len <= SMALL || (len <= self.credit && len <= HELD);
         let mut operand = 0;
         let valid = if direct {
             let payload = self.get(offset + HEADER_LEN, head.len as usize)?;
