@@ -2,15 +2,15 @@
 //!
 //! A mark in the log is lost with the sector or the page that holds it, and the last groups share one. So after
 //! each sync the durable LSN is also stored in this file, and never synced: a store of 36 bytes through a mapping, no system
-//! call, no write of its own; where a store could be a signal (`storage/safety.rs`), a `pwrite` of a microsecond or two, whose
-//! failure is no one's. After the death of the process the
+//! call, no write of its own; where a store could be a signal (`storage/safety.rs`), a `pwrite` of one to seven microseconds,
+//! beside a sync of a hundred and more, whose failure is no one's. After the death of the process the
 //! cache has the exact end of what was committed; after a power cut the disk has some earlier one. Both are
 //! true, since they were stored after the sync: where the log is found to end before, committed
 //! records are damaged (P5). Nothing else depends on it: without the file there are the marks.
 //!
 //! It is also how readers in other processes learn of a sync (`reader`). The page cache is one for all, so they see it at
 //! once; and they sleep on a word of it, for which the writer wakes them once a sync. Such a wake without anyone to wake is a
-//! system call of 0.1 to 0.3 us, and the writer cannot know better: readers may not write here.
+//! system call of 0.2 to 0.9 us, and the writer cannot know better: readers may not write here.
 
 use std::io::ErrorKind;
 use std::sync::Arc;

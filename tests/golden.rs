@@ -339,6 +339,40 @@ fn v1_checkpoint_and_cut() {
     check("v1-checkpoint-and-cut", &golden);
 }
 
+/// Some in the manifest, some in a segment that is not sealed.
+#[test]
+fn v1_notes() {
+    let golden = load("v1-notes", || {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        log.set_metadata(b"term 1").unwrap();
+        let first = log.append_durable(b"first").unwrap();
+        log.archived_up_to(first).unwrap();
+        log.consumer("mailer").unwrap().ack(first).unwrap();
+        log.consumer("gone").unwrap();
+        log.roll().unwrap();
+        let second = log.append_durable(b"second").unwrap();
+        log.set_metadata(b"term 2").unwrap();
+        log.consumer("indexer").unwrap().ack(second).unwrap();
+        log.consumer("gone").unwrap().remove().unwrap();
+        log.append_durable(b"third").unwrap();
+        copied(dir.path(), &log)
+    });
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path(), &golden.0);
+    let log = Log::open(dir.path()).expect(BREAKS);
+    let [first, second] = [0, 1].map(|n| Lsn::new(golden.1.records[n].0));
+    assert_eq!((log.metadata(), log.archived()), (b"term 2".to_vec(), Some(first)), "{BREAKS}");
+    let consumers = log.consumers();
+    let names: Vec<&str> = consumers.iter().map(|consumer| consumer.name.as_str()).collect();
+    assert_eq!(names, ["indexer", "mailer"], "{BREAKS}");
+    let behind = |lsn: Lsn| Lsn::new(lsn.get() + 16);
+    assert_eq!(consumers[0].position, behind(second), "{BREAKS}");
+    assert_eq!(consumers[1].position, behind(first), "{BREAKS}");
+    drop(log);
+    check("v1-notes", &golden);
+}
+
 #[test]
 fn v1_damaged() {
     let golden = load("v1-damaged", || {
@@ -365,7 +399,7 @@ fn the_version_that_is_written_has_its_golden_directories() {
     if regenerate() {
         return; // they are being written beside this
     }
-    for kind in ["closed", "open", "torn", "checkpoint-and-cut", "damaged"] {
+    for kind in ["closed", "open", "torn", "checkpoint-and-cut", "notes", "damaged"] {
         let path = golden().join(format!("v{version}-{kind}.txt"));
         assert!(path.exists(), "{}", path.display());
     }

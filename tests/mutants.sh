@@ -65,7 +65,7 @@ mutant new-consumer-passed-over src/log/notes.rs 's/now.slowest\(\).into_iter\(\
 mutant archive-not-asked src/log/upkeep.rs 's/change.checkpoint.map\(\|to\| to.min\(notes.archived.unwrap_or\(u64::MAX\)\)\)/change.checkpoint/' --test notes
 mutant archived-not-given-back src/log/upkeep.rs 's/if self.has_free\(.*\) \{/if false {/' --test notes
 mutant below-the-checkpoint-read-in-silence src/log/read.rs 's/lsn.get\(\) < head.min\(checkpoint\) \|\|/false ||/' --test notes
-mutant note-taken-for-a-mark src/inspect/beside.rs 's/if head.kind == Kind::Mark \{/if head.kind != Kind::Record {/' --test reader note
+mutant note-taken-for-a-mark src/inspect/beside/mod.rs 's/if head.kind == Kind::Mark \{/if head.kind != Kind::Record {/' --test reader note
 mutant reset-keeps-the-records src/log/upkeep.rs 's/let slots = if change.anew \{ Vec::new\(\) \} else \{ (self.catalog.snapshot\(\)) \};/let slots = \1;/' --test reset
 interleaved reset-past-an-append src/log/reset.rs 's/if tail.writer.lsn\(\) <= lsn.get\(\).min\(first.segment\(\).base\(\)\) =>/if first.lsn() > 0 \&\& lsn.get() > 0 =>/' anew
 interleaved reset-not-told src/log/reset.rs 's/self.pass_over\(start\);/self.raise_durable(start);/' anew
@@ -102,13 +102,13 @@ mutant other-bincode src/typed/with_bincode.rs 's/bincode::config::standard\(\)/
 mutant buffer-not-emptied src/typed/buffer.rs 's/^    buffer.clear\(\);//' --test typed values
 mutant interval-forgotten src/log/worker.rs 's/=> much \|\| last_sync.elapsed\(\) >= every,/=> much,/' --test background without_a_commit
 mutant old-format-forgotten src/format/frame.rs 's/Kind::Part => 2,/Kind::Part => 5,/; s/2 => Some\(Kind::Part\)/5 => Some(Kind::Part)/' --test golden
-mutant reader-manifest-not-read-again src/inspect/beside.rs 's/if view::says_the_same\(&self.view, &now, self.index\) \{ Err\(error\) \}/if now.generation > 0 { Err(error) }/' --test reader
-mutant reader-durable-elsewhere-believed src/inspect/beside.rs 's/entry.is_some_and\(\|entry\| durable < entry.base \+ entry.size\)/entry.is_some()/' --test reader p1_
-mutant reader-end-frame-not-believed src/inspect/beside.rs 's/\(None, Some\(there\)\) => there == 0,/(None, Some(_)) => false,/' --test reader gone
-mutant reader-position-behind-a-cut-taken src/inspect/beside.rs 's/if bound.is_some_and\(\|bound\| self.from > entry.base \+ bound\) \{/if false \&\& bound.is_some_and(|bound| self.from > entry.base + bound) {/' --test reader gone
+mutant reader-manifest-not-read-again src/inspect/beside/mod.rs 's/if view::says_the_same\(&self.view, &now, self.index\) \{ Err\(error\) \}/if now.generation > 0 { Err(error) }/' --test reader
+mutant reader-durable-elsewhere-believed src/inspect/beside/mod.rs 's/entry.is_some_and\(\|entry\| durable < entry.base \+ entry.size\)/entry.is_some()/' --test reader p1_
+mutant reader-end-frame-not-believed src/inspect/beside/mod.rs 's/\(None, Some\(there\)\) => there == 0,/(None, Some(_)) => false,/' --test reader gone
+mutant reader-position-behind-a-cut-taken src/inspect/beside/mod.rs 's/if bound.is_some_and\(\|bound\| self.from > entry.base \+ bound\) \{/if false \&\& bound.is_some_and(|bound| self.from > entry.base + bound) {/' --test reader gone
 mutant watermark-not-written-by-pwrite src/watermark.rs 's/self.file.write_at\(&slot, at as u64\).unwrap_or_default\(\);//' --test reader pwrite
 mutant reader-shows-what-is-published src/reader/follow.rs 's/let \(watch, until\) = \(None, Until::Durable\);/let (watch, until, mut walk) = (None, Until::Durable, walk); walk.set_until(Until::Published);/' --test reader p1_
-mutant reader-jumps-anywhere src/inspect/beside.rs 's/\|\| matches!\(scan.step\(\), Ok\(Step::Frame \{ .. \}\)\);/|| scan.step().is_ok();/' --test reader
+mutant reader-jumps-anywhere src/inspect/beside/mod.rs 's/\|\| matches!\(scan.step\(\), Ok\(Step::Frame \{ .. \}\)\);/|| scan.step().is_ok();/' --test reader
 interleaved reader-payload-read-again src/segment/scan.rs 's/^        Ok\(Step::Frame \{ offset: at, head \}\)$/        self.window.filled = 0; self.window.get(at + frame::HEADER_LEN, head.len as usize)?; Ok(Step::Frame { offset: at, head })/; s/let rest = self.window.held_from\(at\)\?;/let rest = self.window.held_from(u64::MAX)?;/' recycled_under
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
@@ -131,16 +131,16 @@ mutant world-readable src/storage/disk.rs 's/Mode::RUSR \| Mode::WUSR\)/Mode::RU
 mutant stale-manifest-trusted src/walk.rs 's/filter\(\|id\| \*id >= manifest.next_id\)/filter(|_| false)/' --test damage
 mutant size-not-checked src/segment/file.rs 's/status.len != identity.size/false/' --test damage
 inspect="--test inspect"
-mutant damage-beside-a-writer-ends-the-walk src/inspect/beside.rs '/fn fail/,/^    }/ s/\{ Err\(error\) \} else \{ self.adopt\(now\) \}/{ Err(error) } else { self.finish(Tail::Unclean { at: Lsn::new(self.end) }); Ok(Then::GoOn) }/' $inspect
-mutant end-not-confirmed src/inspect/beside.rs 's/if same && self.begun == self.end/if true/' $inspect whatever_happens
-mutant watermark-not-asked-again src/inspect/beside.rs 's/ && now.durable <= self.end//' $inspect p5_damage_to_what
-mutant cut-beside-a-walk-is-damage src/inspect/beside.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_cut
-mutant recovery-beside-a-walk-is-damage src/inspect/beside.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_recovery
-mutant stale-read-is-damage src/inspect/beside.rs 's/ && has_gone_on\(&mut scan, stop\)/ \&\& false/' $inspect what_was_appended
-mutant cut-records-shown-in-silence src/inspect/beside.rs 's/!view::holds\(&now, \*last\)/false/' $inspect a_cut
-mutant freed-records-skipped-in-silence src/inspect/beside.rs 's/ \|\| \(view::base\(&now, 0\) > base && passed\)//' $inspect p5_a_segment
-mutant interrupted-recovery-is-clean src/inspect/beside.rs 's/return self.settle\(Tail::Unclean .*\);/return self.settle(Tail::Clean);/' $inspect an_interrupted
-mutant opened-again-yet-clean src/inspect/beside.rs '/fn settle/,/^    }/ s/if !view::ends_the_same\(.*index\)/if false/' $inspect opened_again
+mutant damage-beside-a-writer-ends-the-walk src/inspect/beside/mod.rs '/fn fail/,/^    }/ s/\{ Err\(error\) \} else \{ self.adopt\(now\) \}/{ Err(error) } else { self.finish(Tail::Unclean { at: Lsn::new(self.end) }); Ok(Then::GoOn) }/' $inspect
+mutant end-not-confirmed src/inspect/beside/mod.rs 's/if same && self.begun == self.end/if true/' $inspect whatever_happens
+mutant watermark-not-asked-again src/inspect/beside/mod.rs 's/ && now.durable <= self.end//' $inspect p5_damage_to_what
+mutant cut-beside-a-walk-is-damage src/inspect/beside/mod.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_cut
+mutant recovery-beside-a-walk-is-damage src/inspect/beside/mod.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_recovery
+mutant stale-read-is-damage src/inspect/beside/mod.rs 's/ && has_gone_on\(&mut scan, stop\)/ \&\& false/' $inspect what_was_appended
+mutant cut-records-shown-in-silence src/inspect/beside/mod.rs 's/!view::holds\(&now, \*last\)/false/' $inspect a_cut
+mutant freed-records-skipped-in-silence src/inspect/beside/mod.rs 's/ \|\| \(view::base\(&now, 0\) > base && passed\)//' $inspect p5_a_segment
+mutant interrupted-recovery-is-clean src/inspect/beside/mod.rs 's/return self.settle\(Tail::Unclean .*\);/return self.settle(Tail::Clean);/' $inspect an_interrupted
+mutant opened-again-yet-clean src/inspect/beside/mod.rs '/fn settle/,/^    }/ s/if !view::ends_the_same\(.*index\)/if false/' $inspect opened_again
 
 # On the simulated disk: what only a power cut, a failing call or damage at the right moment shows.
 sim="--test crash"
@@ -231,8 +231,8 @@ mutant reserve-demanded-of-a-small-disk src/log/upkeep.rs 's/ \|\| !stock.had_re
 mutant reserve-in-the-way src/log/recover.rs 's/^    manifest::release_reserve\(&\*files.directory\)\?;//' $sim in_the_way_of_an_open
 mutant reserve-that-stays-poisons src/manifest.rs 's/drop\(remove_if_there\(directory, RESERVE\)\);/remove_if_there(directory, RESERVE)?;/' $sim cannot_be_removed
 mutant hole-for-a-reserve src/manifest.rs 's/ && there.held >= RESERVE_SIZE//' --test found restored
-mutant stale-look-believed src/inspect/beside.rs 's/if same && self.begun == self.end/if same/' --test inspect_late
-mutant shown-from-behind-a-hole src/inspect/beside.rs 's/let index = index.min\(sealed\);//' --test inspect_late
+mutant stale-look-believed src/inspect/beside/mod.rs 's/if same && self.begun == self.end/if same/' --test inspect_late
+mutant shown-from-behind-a-hole src/inspect/beside/mod.rs 's/let index = index.min\(sealed\);//' --test inspect_late
 mutant stored-where-it-is-cold src/segment/grain.rs 's/self.warm && flow.bytes/flow.bytes/' --lib grain
 mutant stored-where-nothing-was-read src/segment/grain.rs 's/!self.is_bare\(at, end\) && //' --lib grain
 mutant padded-over-the-next-page src/segment/grain.rs 's/end.next_multiple_of\(PAGE\).min\(self.bare.end\)/end.next_multiple_of(2 * PAGE)/' --lib grain

@@ -4,7 +4,7 @@
 //! they read. Each record is copied out of the file (`pread`), and its checksum, which is bound to the salt of this life of
 //! the file and to the LSN, is checked on that copy, which is what is handed out: there is no moment between the check and the
 //! use. Whatever else is seen, an end, damage, a file that is not there, counts only if a manifest that is loaded
-//! afterwards still says the same of the segment (`inspect/beside.rs`).
+//! afterwards still says the same of the segment (`inspect/beside`).
 //!
 //! **What is durable** a reader knows by the manifest and by the watermark, which the writer stores after each sync and before it
 //! tells anyone: through a mapping, or where a store may be a signal by `pwrite` (`watermark.rs`). The page cache is one for all
@@ -16,11 +16,18 @@
 //! **How it learns of growth.** It sleeps on a word of the watermark (`futex(2)`, on a mapping that is for reading only: the
 //! kernel knows the waiter by the file), and the writer wakes whoever sleeps there once a sync, behind its own threads. A wake
 //! without anyone to wake costs the writer a system call; as a rule it is not measurable beside a sync (below). The wait is
-//! bounded: every 100 ms the reader looks up the watermark and the manifest by name, since a later writer may have made them anew,
-//! and since a cut or a recovery rings no bell. Who follows what is not durable looks at the next frame itself, after 50 us
+//! bounded: every 100 ms the reader looks up the watermark and the manifest by name, since a later writer may have made them
+//! anew, and since a cut or a recovery rings no bell. Who follows what is not durable looks at the next frame itself, after 50 us
 //! and then ever more seldom, at last each millisecond.
 //!
-//! MEASURED
+//! *Measured* (`benches/reader.rs`; Linux 6.18, ext4, two cores that twenty other threads wanted: take the medians and
+//! ratios). A durable record came to a follower in another process 45 us (p50) after the commit had returned in the writer,
+//! p99 2 to 4 ms, which is the wait for a core; with a writer that commits without a pause a quarter of the records came before
+//! the return. A published one, 1 ms after the one before, 0.12 ms (p50) after its append; after 20 ms of silence 0.6 ms. A
+//! reader replays 0.55 to 0.6 times as fast as the writer's own process at 100 B, 0.65 at 1 KiB: it copies each byte once more.
+//! The writer pays for each sync, whether or not anyone follows: the wake, 0.2 us on ext4 and 0.8 to 0.9 on xfs, btrfs and
+//! tmpfs; on xfs and btrfs the `pwrite` too, 1.4 and 7 us (p10; under load several times that, as the sync itself), and not one
+//! sector more on the disk. Of commits of 110 us and up that is below one in a hundred.
 
 mod follow;
 mod replay;

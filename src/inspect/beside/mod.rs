@@ -1,0 +1,498 @@
+//! The walk over the records of a log that someone else may be writing.
+//!
+//! Frames prove themselves: a valid one is of this segment's life, whatever became of the file; and it is checked in the copy
+//! that is handed out, so that no one writes to it between the two. All else that a
+//! walk can find (damage, a file that is not there, the end) is believed only if the newest manifest, loaded
+//! after the look, bears it out (`view`). Else the walk goes on by that one, from where it stands.
+
+mod batch;
+mod pause;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(crate) use batch::Found;
+use batch::{At, Batch};
+
+use super::records::OwnedRecord;
+use super::view;
+use crate::error::{Error, Result};
+use crate::format::DATA_START;
+use crate::format::frame::{Head, Kind, operand};
+use crate::format::manifest::{Manifest, State};
+use crate::log::Tail;
+use crate::progress::Gauge;
+use crate::segment::scan::{Scan, Step, Stop, Why};
+use crate::segment::verdict::{Says, Verdict, cut_of};
+use crate::storage::{Access, Directory};
+use crate::{Lsn, walk};
+
+/// How often a walk looks again without coming further, and how often it runs after a writer that goes on.
+const RETRIES: usize = 16;
+
+/// How far a walk goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// To the end of the log, for which it looks at all evidence that it is the end.
+    End,
+    /// It pauses at the end, and goes on when there is more.
+    Published,
+    /// It pauses where it is not known that more is durable.
+    Durable,
+}
+
+#[derive(Debug)]
+pub(crate) struct Walk {
+    directory: Arc<dyn Directory>,
+    /// The manifest that it goes by: the newest one, each time that there was a doubt.
+    view: Arc<Manifest>,
+    until: Until,
+    from: u64,
+    /// It need not walk from the start of a segment to come to `from`.
+    jumps: bool,
+    /// Index in `view` of the segment that it stands in or goes into next.
+    index: usize,
+    scan: Option<Scan>,
+    /// Where the window of `scan` begins.
+    base: u64,
+    batch: Batch,
+    /// The end of the last frame that is in no unfinished batch; 0 before the first.
+    end: u64,
+    /// Where it began to read the file: all that it holds in memory is of that moment or later.
+    begun: u64,
+    /// The last record passed.
+    last: Option<u64>,
+    /// All below was durable when it last looked.
+    durable: u64,
+    /// The highest durable LSN of the marks that it passed.
+    marked: u64,
+    /// Looks since `end` last moved, and times that the writer was found to have gone on.
+    looks: usize,
+    chases: usize,
+    /// Such times that are enough.
+    enough: usize,
+    tail: Option<Tail>,
+    done: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Pause,
+}
+
+impl Walk {
+    pub(crate) fn new(
+        directory: Arc<dyn Directory>,
+        view: Arc<Manifest>,
+        from: u64,
+        until: Until,
+    ) -> Walk {
+        // Into what is not sealed the walk goes by the frames alone: what lies there behind a hole is not in the log.
+        let sealed = view.segments.partition_point(|entry| entry.state == State::Sealed);
+        let index = view.segments.partition_point(|entry| entry.base + entry.size <= from);
+        let index = index.min(sealed);
+        let durable = view.durable;
+        Walk {
+            directory,
+            view,
+            until,
+            from,
+            jumps: until != Until::End,
+            index,
+            scan: None,
+            base: 0,
+            batch: Batch::default(),
+            end: 0,
+            begun: 0,
+            last: None,
+            durable,
+            marked: 0,
+            looks: 0,
+            chases: 0,
+            enough: usize::MAX,
+            tail: None,
+            done: false,
+        }
+    }
+
+    /// Ends at some moment of the log, however fast a writer goes on.
+    pub(crate) fn end_in_time(&mut self) {
+        self.enough = RETRIES;
+    }
+
+    /// It need not walk from the start of a segment to where it begins to show records: who wants them alone, and not to
+    /// know whether all is sound before.
+    pub(crate) fn jumping(mut self) -> Walk {
+        self.jumps = true;
+        self
+    }
+
+    pub(crate) fn set_until(&mut self, until: Until) {
+        self.until = until;
+    }
+
+    pub(crate) fn tail(&self) -> Option<Tail> {
+        self.tail
+    }
+
+    /// Where the walk stands.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The manifest that it goes by.
+    pub(crate) fn view(&self) -> &Arc<Manifest> {
+        &self.view
+    }
+
+    pub(crate) fn directory(&self) -> &Arc<dyn Directory> {
+        &self.directory
+    }
+
+    /// The next record. None: it has come to the end, or pauses.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Option<Found>> {
+        match self.next_at_hand() {
+            None => self.next_by_steps(),
+            found => Ok(found),
+        }
+    }
+
+    /// Nearly every record: without a Result, which is as large as an Error, and is copied.
+    #[inline]
+    fn next_at_hand(&mut self) -> Option<Found> {
+        let scan = self.scan.as_mut()?;
+        if self.batch.whole || (self.until == Until::Durable && scan.lsn() >= self.durable) {
+            return None;
+        }
+        let (offset, len) = scan.step_over_record()?;
+        let (lsn, end) = (self.base + offset, scan.lsn());
+        (self.end, self.last, self.looks) = (end, Some(lsn), 0);
+        (lsn >= self.from).then_some(Found { lsn, end, at: At::Segment { offset, len } })
+    }
+
+    fn next_by_steps(&mut self) -> Result<Option<Found>> {
+        loop {
+            if self.batch.whole {
+                if let Some(found) = self.batch.next() {
+                    return Ok(Some(found));
+                }
+            }
+            if self.done {
+                return Ok(None);
+            }
+            let then = match &mut self.scan {
+                None => self.enter()?,
+                Some(scan) if self.until == Until::Durable && scan.lsn() >= self.durable => {
+                    Then::Pause
+                }
+                Some(scan) => match scan.step() {
+                    Ok(Step::Frame { offset, head }) => match self.pass(offset, head) {
+                        None => Then::GoOn,
+                        found => return Ok(found),
+                    },
+                    Ok(Step::Stopped(stop)) => self.stopped(&stop)?,
+                    Err(e) => {
+                        let error = Error::io("pread", self.path(), e);
+                        self.fail(error)?
+                    }
+                },
+            };
+            if then == Then::Pause {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The bytes that were checked.
+    #[inline]
+    pub(crate) fn payload(&self, found: Found) -> &[u8] {
+        match (found.at, &self.scan) {
+            (At::Segment { offset, len }, Some(scan)) => scan.held(offset, len),
+            (At::Segment { .. }, None) => &[],
+            (At::Batch { start, len }, _) => self.batch.payload(start, len),
+        }
+    }
+
+    pub(crate) fn next_owned(&mut self) -> Result<Option<OwnedRecord>> {
+        Ok(self.next()?.map(|found| {
+            let payload = self.payload(found).to_vec();
+            OwnedRecord { lsn: Lsn::new(found.lsn), payload }
+        }))
+    }
+
+    fn path(&self) -> PathBuf {
+        let entry = self.view.segments.get(self.index);
+        let none = || self.directory.path().to_owned();
+        entry.map_or_else(none, |entry| walk::path_of(&*self.directory, entry))
+    }
+
+    #[inline]
+    fn pass(&mut self, offset: u64, head: Head) -> Option<Found> {
+        let (lsn, len) = (self.base + offset, head.len as usize);
+        let end = lsn + head.frame_len();
+        if head.kind == Kind::Part {
+            let payload = self.scan.as_ref().map_or(&[][..], |scan| scan.held(offset, len));
+            self.batch.push(lsn, end, payload);
+            return None;
+        }
+        (self.end, self.looks) = (end, 0);
+        if head.kind == Kind::Mark {
+            let payload = self.scan.as_ref().map_or(&[][..], |scan| scan.held(offset, len));
+            self.marked = self.marked.max(operand(payload));
+        }
+        if head.kind != Kind::Record {
+            return None;
+        }
+        self.last = Some(lsn);
+        if !self.batch.is_empty() {
+            let payload = self.scan.as_ref().map_or(&[][..], |scan| scan.held(offset, len));
+            self.batch.push(lsn, end, payload);
+            self.batch.end(self.from);
+            return None;
+        }
+        (lsn >= self.from).then_some(Found { lsn, end, at: At::Segment { offset, len } })
+    }
+
+    /// Goes into the segment at `index`, where the walk left off if it has been in it.
+    fn enter(&mut self) -> Result<Then> {
+        let Some(entry) = self.view.segments.get(self.index).copied() else {
+            // Nothing to append to is no clean end: a recovery, or the making of the log, was
+            // interrupted between its two manifests.
+            let end = self.view.segments.last().map_or(self.view.next_base, |last| last.end);
+            if self.until == Until::End {
+                self.end = end;
+            }
+            return self.settle(Tail::Unclean { at: Lsn::new(end) });
+        };
+        let within = |lsn: u64| lsn > entry.base + DATA_START && lsn < entry.base + entry.size;
+        let (_, bound) = walk::says(&self.view, self.index);
+        if self.until != Until::End && self.last.is_none() && within(self.from) {
+            // Whoever follows from here has seen what was before. It was cut, or published and lost in a crash.
+            if bound.is_some_and(|bound| self.from > entry.base + bound) {
+                return Err(self.gone(self.from, view::head(&self.view)));
+            }
+        }
+        let mut been = self.end > entry.base && self.end < entry.base + entry.size;
+        if bound.is_some_and(|bound| been && self.end - entry.base > bound) {
+            // A cut between the last record and a mark that the walk has passed.
+            return self.go_on();
+        }
+        match walk::scan(&*self.directory, &self.view, self.index, Access::Read) {
+            Ok(mut scan) => {
+                scan.begin_small();
+                // A frame that is valid there is one of the log if all below it is, and what is durable is.
+                let in_the_log = bound.is_none_or(|bound| self.from <= entry.base + bound);
+                if !been
+                    && self.jumps
+                    && within(self.from)
+                    && in_the_log
+                    && self.from <= self.durable
+                {
+                    scan.go_to(self.from - entry.base);
+                    been =
+                        self.from == self.durable || matches!(scan.step(), Ok(Step::Frame { .. }));
+                    if been {
+                        self.end = self.from;
+                    }
+                }
+                let at = if been { self.end - entry.base } else { DATA_START };
+                (self.base, self.begun) = (entry.base, entry.base + at);
+                scan.go_to(at);
+                self.scan = Some(scan);
+                Ok(Then::GoOn)
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn stopped(&mut self, stop: &Stop) -> Result<Then> {
+        self.end = self.base + cut_of(stop);
+        let open = matches!(walk::says(&self.view, self.index).0, Says::Open { .. });
+        if let Why::End { next } = stop.why {
+            if open && stop.open_batch.is_none() {
+                return self.leave(next, stop);
+            }
+        }
+        let (disk, index) = (&*self.directory, self.index);
+        if self.until == Until::End {
+            let Some(mut scan) = self.scan.take() else { return Ok(Then::GoOn) };
+            let (access, mut gauge) = (Access::Read, Gauge::silent());
+            let view = &self.view;
+            return match walk::judge(disk, view, index, &mut scan, stop, access, &mut gauge) {
+                Ok(Verdict::Ends { torn, .. }) => self.ends(scan, stop, torn),
+                Ok(_) => self.go_on(),
+                // A running writer may have written this frame, and what vouches for it, since it was read:
+                // it is damage only if it still is when read after that.
+                Err(error) if error.is_corrupt() && open && has_gone_on(&mut scan, stop) => {
+                    self.chase(view::newest(disk)?)
+                }
+                Err(error) => self.fail(error),
+            };
+        }
+        if open && self.begun != self.end {
+            // Of what was read before the walk came here a part may be as it was then.
+            self.look_again();
+            return Ok(Then::GoOn);
+        }
+        // What is known to be durable was so before this look.
+        match walk::judge_by(disk, &self.view, index, stop, self.durable) {
+            Ok(Verdict::Ends { .. }) => Ok(Then::Pause),
+            Ok(_) => self.go_on(),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// An end frame proves that the segment ends here, whatever became of it since: the walk goes on in the next one, if
+    /// that is in the log.
+    fn leave(&mut self, next: u64, stop: &Stop) -> Result<Then> {
+        if self.view.segments.get(self.index + 1).is_some_and(|entry| entry.id == next) {
+            return self.go_on();
+        }
+        let now = view::newest(&*self.directory)?;
+        if self.follows(&now, next) {
+            self.scan = None;
+            self.take_over(now)?;
+            self.index = self.view.segments.partition_point(|entry| entry.id < next);
+            return Ok(Then::GoOn);
+        }
+        let damage = walk::judge_by(&*self.directory, &self.view, self.index, stop, self.durable);
+        match damage {
+            Err(error) if view::says_the_same(&self.view, &now, self.index) => Err(error),
+            _ => self.adopt(now),
+        }
+    }
+
+    /// Whether by `now` segment `next` comes behind the one that the walk stands in, or did until that was given up.
+    fn follows(&self, now: &Manifest, next: u64) -> bool {
+        let Some(entry) = self.view.segments.get(self.index) else { return false };
+        let at = |id: u64| now.segments.iter().position(|entry| entry.id == id);
+        now.log_id == self.view.log_id
+            && match (at(entry.id), at(next)) {
+                (Some(here), Some(there)) => there == here + 1,
+                (None, Some(there)) => there == 0,
+                _ => false,
+            }
+    }
+
+    /// This segment is read to its end.
+    fn go_on(&mut self) -> Result<Then> {
+        self.scan = None;
+        let active = self.view.segments.get(self.index).is_some_and(|e| e.state == State::Active);
+        if active && self.view.clean_end.is_some() {
+            // The ready segments behind the active one hold nothing.
+            return self.settle(Tail::Clean);
+        }
+        self.index += 1;
+        Ok(Then::GoOn)
+    }
+
+    /// Nothing vouched for what lies behind `end`, when it was looked at.
+    fn ends(&mut self, mut scan: Scan, stop: &Stop, torn: bool) -> Result<Then> {
+        let now = view::newest(&*self.directory)?;
+        let at = Lsn::new(self.end);
+        let same = view::ends_the_same(&self.view, &now, self.index) && now.durable <= self.end;
+        // Of what was read before the walk came here a part may be as it was then.
+        if same && self.begun == self.end {
+            self.finish(if torn { Tail::Torn { at } } else { Tail::Unclean { at } });
+            return Ok(Then::GoOn);
+        }
+        if has_gone_on(&mut scan, stop) { self.chase(now) } else { self.adopt(now) }
+    }
+
+    /// The log goes on from `end`, where it ended a moment ago. So that a fast writer does not keep the walk
+    /// for ever, at some time that moment is the one to show.
+    fn chase(&mut self, now: Arc<Manifest>) -> Result<Then> {
+        self.adopt(now)?;
+        self.chases += 1;
+        if self.chases > self.enough {
+            self.finish(Tail::Unclean { at: Lsn::new(self.end) });
+        }
+        Ok(Then::GoOn)
+    }
+
+    /// An end that the manifest says, if the newest says it too.
+    fn settle(&mut self, tail: Tail) -> Result<Then> {
+        let now = view::newest(&*self.directory)?;
+        if !view::ends_the_same(&self.view, &now, self.index) {
+            return self.adopt(now);
+        }
+        if self.until != Until::End {
+            return Ok(Then::Pause);
+        }
+        self.finish(tail);
+        Ok(Then::GoOn)
+    }
+
+    /// A failure is one only if the newest manifest says the same of this segment.
+    fn fail(&mut self, error: Error) -> Result<Then> {
+        let now = view::newest(&*self.directory)?;
+        if view::says_the_same(&self.view, &now, self.index) { Err(error) } else { self.adopt(now) }
+    }
+
+    fn gone(&self, lsn: u64, head: u64) -> Error {
+        Error::Gone { lsn: Lsn::new(lsn), head: Lsn::new(head) }
+    }
+
+    /// Goes on by a newer manifest, where the walk stands.
+    fn adopt(&mut self, now: Arc<Manifest>) -> Result<Then> {
+        self.looks += 1;
+        if self.looks > RETRIES {
+            let what = "the log changes faster than it can be read";
+            let busy = std::io::Error::new(std::io::ErrorKind::ResourceBusy, what);
+            return Err(Error::io("read", self.path(), busy));
+        }
+        self.scan = None;
+        let base = view::base(&self.view, self.index);
+        let at = self.end.max(base + DATA_START);
+        // The segment that comes next is no longer there. If the checkpoint is not beyond where the walk stands, nothing was
+        // given up behind it: either all of it has been passed, or recovery dropped what was empty.
+        let cut = |last: &u64| *last >= base && *last >= now.checkpoint;
+        let passed = now.checkpoint > at || self.last.as_ref().is_some_and(cut);
+        if now.log_id != self.view.log_id || (view::base(&now, 0) > base && passed) {
+            return Err(self.gone(at, view::head(&now)));
+        }
+        self.take_over(now)?;
+        self.index = view::index_of(&self.view, base);
+        Ok(Then::GoOn)
+    }
+
+    /// Goes by `now`, if it has all that the walk has shown.
+    fn take_over(&mut self, now: Arc<Manifest>) -> Result<()> {
+        let head = view::head(&now);
+        // The log was cut, or recovered to less.
+        if let Some(last) = self.last.filter(|last| *last >= head && !view::holds(&now, *last)) {
+            return Err(self.gone(last, head));
+        }
+        self.durable = self.durable.max(now.durable);
+        self.view = now;
+        // Its batch is read again from its start, which is where the walk stands.
+        if !self.batch.whole {
+            self.batch.clear();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, tail: Tail) {
+        self.tail = Some(tail);
+        self.done = true;
+    }
+}
+
+/// Whether the log goes on where this walk of an open segment stopped, when it is read again.
+fn has_gone_on(scan: &mut Scan, stop: &Stop) -> bool {
+    scan.go_to(cut_of(stop));
+    loop {
+        match scan.step() {
+            Ok(Step::Frame { head, .. }) if head.kind == Kind::Part => {}
+            Ok(Step::Frame { .. }) => return true,
+            Ok(Step::Stopped(again)) => {
+                let ends = matches!(again.why, Why::End { .. }) && again.open_batch.is_none();
+                return ends && again != *stop;
+            }
+            Err(_) => return false,
+        }
+    }
+}
