@@ -103,7 +103,7 @@ mutant buffer-not-emptied src/typed/buffer.rs 's/^    buffer.clear\(\);//' --tes
 mutant interval-forgotten src/log/worker.rs 's/=> much \|\| last_sync.elapsed\(\) >= every,/=> much,/' --test background without_a_commit
 mutant old-format-forgotten src/format/frame.rs 's/Kind::Part => 2,/Kind::Part => 5,/; s/2 => Some\(Kind::Part\)/5 => Some(Kind::Part)/' --test golden
 mutant reader-manifest-not-read-again src/inspect/beside/mod.rs 's/if view::says_the_same\(&self.view, &now, self.index\) \{ Err\(error\) \}/if now.generation > 0 { Err(error) }/' --test reader
-mutant reader-durable-elsewhere-believed src/inspect/beside/mod.rs 's/entry.is_some_and\(\|entry\| durable < entry.base \+ entry.size\)/entry.is_some()/' --test reader p1_
+mutant reader-durable-elsewhere-believed src/inspect/beside/pause.rs 's/entry.is_some_and\(\|entry\| durable < entry.base \+ entry.size\)/entry.is_some()/' --test reader p1_
 mutant reader-end-frame-not-believed src/inspect/beside/mod.rs 's/\(None, Some\(there\)\) => there == 0,/(None, Some(_)) => false,/' --test reader gone
 mutant reader-position-behind-a-cut-taken src/inspect/beside/mod.rs 's/if bound.is_some_and\(\|bound\| self.from > entry.base \+ bound\) \{/if false \&\& bound.is_some_and(|bound| self.from > entry.base + bound) {/' --test reader gone
 mutant watermark-not-written-by-pwrite src/watermark.rs 's/self.file.write_at\(&slot, at as u64\).unwrap_or_default\(\);//' --test reader pwrite
