@@ -110,6 +110,19 @@ mutant watermark-not-written-by-pwrite src/watermark.rs 's/self.file.write_at\(&
 mutant reader-shows-what-is-published src/reader/follow.rs 's/let \(watch, until\) = \(None, Until::Durable\);/let (watch, until, mut walk) = (None, Until::Durable, walk); walk.set_until(Until::Published);/' --test reader p1_
 mutant reader-jumps-anywhere src/inspect/beside/mod.rs 's/\|\| matches!\(scan.step\(\), Ok\(Step::Frame \{ .. \}\)\);/|| scan.step().is_ok();/' --test reader
 interleaved reader-payload-read-again src/segment/scan.rs 's/^        Ok\(Step::Frame \{ offset: at, head \}\)$/        self.window.filled = 0; self.window.get(at + frame::HEADER_LEN, head.len as usize)?; Ok(Step::Frame { offset: at, head })/; s/let rest = self.window.held_from\(at\)\?;/let rest = self.window.held_from(u64::MAX)?;/' recycled_under
+mutant salvage-search-begins-late src/inspect/salvage/walk.rs 's/from \+ ALIGN, self\.limit/from + 64, self.limit/' --test salvage
+mutant salvage-rest-of-a-batch-as-records src/inspect/salvage/mod.rs 's/!whole \|\| lost == Lost::Known\(Kind::Part\)/!whole/' --test salvage p3
+mutant salvage-first-behind-a-gap-as-a-record src/inspect/salvage/mod.rs 's/(Lost::Unknown if walk\.confirms\(spot\.end\(\)\) => )Some\(Doubt::AfterGap\)/\1None/' --test salvage p3
+mutant salvage-alone-as-confirmed src/inspect/salvage/mod.rs 's/Lost::Unknown => Some\(Doubt::Alone\)/Lost::Unknown => None/' --test salvage p3
+mutant salvage-leftovers-as-records src/inspect/salvage/mod.rs 's/Ends::Leftover => Some\(Doubt::Leftover\)/Ends::Leftover => None/' --test salvage what_a
+mutant salvage-beyond-the-end-as-records src/inspect/salvage/mod.rs 's/_ if self\.ended => Some\(Doubt::BeyondEnd\)/_ if self.ended => doubt/' --test salvage what_was
+mutant salvage-without-evidence src/inspect/salvage/mod.rs 's/self\.report\.committed\(vouched\);/let vouched = 0; self.vouched = 0;/' --test salvage p5_of_an_open
+mutant salvage-takes-an-old-manifest src/inspect/salvage/plan.rs 's/len >= planned\.identity\.size \&\& source/len < 1 \&\& source/' --test salvage an_old
+mutant salvage-checks-without-credit src/inspect/salvage/source.rs 's/self\.credit -= len;/self.credit -= 0;/' --lib salvage
+mutant salvage-sums-not-shifted src/inspect/salvage/source.rs 's/checksum::shifted\(begun \^ before, head\.len\)/(begun ^ before)/' --lib salvage
+mutant salvage-unreadable-as-zeros src/inspect/salvage/source.rs 's/!self\.bad\.is_empty\(\) \&\& self\.is_bad\(offset\.\.end\)/false/' --lib salvage
+mutant reader-gives-the-last-of-a-batch-alone src/inspect/reader.rs 's/self\.ready = kept\.\.end/self.ready = kept.max(offset)..end/' --test shipped
+mutant reader-keeps-nothing-of-a-batch src/inspect/reader.rs 's/let done = self\.keep\.min\(offset\)/let done = offset/' --test shipped
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-recycling src/log/files.rs 's/sync_name\(\)\.and_then\(/Ok(()).and_then(/' -p duralog-cli --test directory_sync
