@@ -26,8 +26,8 @@
 //! the return. A published one, 1 ms after the one before, 0.12 ms (p50) after its append; after 20 ms of silence 0.6 ms. A
 //! reader replays 0.55 to 0.6 times as fast as the writer's own process at 100 B, 0.65 at 1 KiB: it copies each byte once more.
 //! The writer pays for each sync, whether or not anyone follows: the wake, 0.2 us on ext4 and 0.8 to 0.9 on xfs, btrfs and
-//! tmpfs; on xfs and btrfs the `pwrite` too, 1.4 and 7 us (p10; under load several times that, as the sync itself), and not one
-//! sector more on the disk. Of commits of 110 us and up that is below one in a hundred.
+//! tmpfs; on xfs and btrfs the `pwrite` too, 1.4 and 7 us (p10; under load several times that, as the sync itself). These are of a
+//! program that does just that, not of the engine; its commits took 110 us and more.
 
 mod follow;
 mod replay;
