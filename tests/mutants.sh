@@ -123,6 +123,24 @@ mutant salvage-sums-not-shifted src/inspect/salvage/source.rs 's/checksum::shift
 mutant salvage-unreadable-as-zeros src/inspect/salvage/source.rs 's/!self\.bad\.is_empty\(\) \&\& self\.is_bad\(offset\.\.end\)/false/' --lib salvage
 mutant reader-gives-the-last-of-a-batch-alone src/inspect/reader.rs 's/self\.ready = kept\.\.end/self.ready = kept.max(offset)..end/' --test shipped
 mutant reader-keeps-nothing-of-a-batch src/inspect/reader.rs 's/let done = self\.keep\.min\(offset\)/let done = offset/' --test shipped
+mutant ticket-at-the-end src/log/ticket.rs 's/if self\.durable\(\) >= need/if self.end() >= need/' --test tickets the_waker_of
+mutant ticket-cut-ignored src/log/ticket.rs 's/let cut = self\.cuts\(\) != cuts/let cut = false/' --test tickets a_cut_wakes
+mutant ticket-entry-left src/log/ticket.rs 's/drop\(engine\.leave\(What::Durable, key\)\)/let _ = key/' --test tickets a_dropped_ticket
+mutant dropped-log-still-syncs src/log/commit.rs 's/if self\.health\.is_over\(\)/if false/' --test tickets a_ticket_of_a_dropped
+mutant cut-tells-no-one src/log/retain.rs 's/self\.tell_due\(\);//' --test tickets a_cut_wakes
+mutant thread-joins-itself src/log/syncer.rs 's/thread\.filter\(\|thread\| .*\)/thread/' --test tickets a_callback_may_close
+mutant callback-panic-passed-on src/log/waiters.rs 's/drop\(told\);/if let Err(panic) = told { std::panic::resume_unwind(panic) }/' --test tickets a_callback_that_panics
+mutant follower-passes-a-cut src/log/follow.rs 's/if slot\.is_none_or\(.*\) \{ Ok/if true { Ok/' --test follow p2_a_cut
+mutant cut-slots-not-marked src/log/retain.rs 's/gone\.iter\(\)\.for_each\(.*set_end.*$//' --test follow p2_a_cut
+mutant follower-passes-a-checkpoint src/log/follow.rs 's/if next\.identity\(\)\.base > self\.at \&\& passed\(\)/if false \&\& passed()/' --test follow p10_a_checkpoint_past
+mutant follower-takes-any-checkpoint src/log/follow.rs 's/checkpoint\.load\(Ordering::Acquire\) > self\.shown/checkpoint.load(Ordering::Acquire) > 0/' --test follow p10_a_checkpoint_of
+mutant durable-follower-shows-published src/log/follow.rs 's/What::Durable => self\.engine\.durable\(\)/What::Durable => self.engine.end()/' --test follow it_shows_what
+mutant follower-entry-left src/log/follow.rs 's/drop\(self\.engine\.leave\(self\.what, key\)\);/let _ = key;/' --test follow it_waits
+interleaved ticket-looks-once src/log/ticket.rs 's/^        engine\.outcome\(need, self\.cuts\)$/        None/' p1_what_a_ticket
+interleaved poison-not-rung src/log/engine.rs 's/self\.syncer\.ring\(\);//' p6_a_failure_ends_every_ticket
+interleaved follower-position-behind-a-mark src/log/follow.rs 's/base\(\) \+ place\.shown\)/base() + place.standing.offset)/' p2_a_follower
+interleaved published-followers-forgotten src/log/waiters.rs 's/tail\.watched = !tail\.waiters\.is_empty\(\);//' followers_see
+interleaved follower-looks-once src/log/follow.rs 's/let woken = self\.has_moved\(\) \|\| parker/let woken = parker/' followers_see
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-recycling src/log/files.rs 's/sync_name\(\)\.and_then\(/Ok(()).and_then(/' -p duralog-cli --test directory_sync

@@ -406,7 +406,9 @@ impl Follower {
             let segment = match self.pin(&slot) {
                 // It went since the look, and the catalog knows.
                 Err(Error::Gone { .. }) => continue,
-                pinned => pinned?,
+                // A cut that came before the end of the instance comes first.
+                Err(error) => return self.check_cut().and(Err(error)),
+                Ok(segment) => segment,
             };
             let offset = self.at.max(slot.start()) - segment.base();
             let standing = Standing { segment, offset, limit: 0, populated: 0 };
