@@ -104,21 +104,22 @@ fn replay(log: &Log) -> Result<Vec<Kept>, Error> {
 }
 
 /// A log at rest, sound: its bytes, what they say, and the records in them.
-struct Rest<'a> {
+struct Rest {
     way: Way,
     files: Files,
     records: Vec<Kept>,
     frames: Vec<Frame>,
-    model: &'a Model,
+    model: Model,
     owed: End,
 }
 
-impl Rest<'_> {
+impl Rest {
     /// A power cut alone is never damage.
-    fn of<'a>(way: Way, disk: &SimDisk, model: &'a Model, before: End, owed: End) -> Rest<'a> {
+    fn of(way: Way, disk: &SimDisk, mut model: Model, before: End, owed: End) -> Rest {
         let files = files_of(disk);
         let log = way.open(&disk.crash(0)).unwrap_or_else(|error| panic!("undamaged: {error}"));
         let records = replay(&log).unwrap();
+        model.settle_a_reset(&log);
         model.clone().compare(&records, before);
         let frames = frames(&files);
         // The reader of the test knows every record that the engine found.
@@ -299,7 +300,7 @@ fn rot(way: Way, lives: &[Life], before: Before, kind: Damage, tried: &[AtomicU6
         }
     };
     run.log = None;
-    let rest = Rest::of(way, &disk, &run.model, end, owed);
+    let rest = Rest::of(way, &disk, run.model, end, owed);
     for n in 0..DAMAGES {
         let draw = draw.rotate_left(7 * n as u32).wrapping_add(n);
         if let Some(named) = rest.suffer(&disk, kind, draw) {

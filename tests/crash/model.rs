@@ -112,6 +112,14 @@ impl Model {
         }
     }
 
+    /// Whether one that was under way has happened: all or nothing. Nothing else moves the checkpoint then.
+    pub(crate) fn settle_a_reset(&mut self, log: &Log) {
+        if self.maybe_reset {
+            let start = Some(log.checkpoint_lsn()).filter(|lsn| *lsn > self.checkpoint_asked);
+            self.reset_done(start);
+        }
+    }
+
     fn lower_bound(&self, end: End) -> usize {
         match end {
             End::PowerCut => self.committed,
@@ -136,11 +144,7 @@ impl Model {
                 Err(error) => panic!("a power cut is never damage: {error}"),
             }
         }
-        if self.maybe_reset {
-            // All or nothing: nothing else moves the checkpoint now.
-            let start = Some(log.checkpoint_lsn()).filter(|lsn| *lsn > self.checkpoint_asked);
-            self.reset_done(start);
-        }
+        self.settle_a_reset(log);
         let last = found.last().map(|kept| kept.lsn);
         let lost = self.records.iter().map(|kept| kept.lsn);
         // A cut takes records, not what was noted behind them.
