@@ -52,7 +52,7 @@ impl Store {
             Err(error) => return Err(error.into()),
         };
         // The snapshot is never older than the checkpoint, and from there on everything can be read.
-        let mut redo = log.replay_from(Lsn::new(lsn))?;
+        let mut redo = if lsn == 0 { log.replay() } else { log.replay_from(Lsn::new(lsn))? };
         while let Some((_, payload)) = redo.next_payload()? {
             match serde_json::from_slice(payload)? {
                 Change::Put(key, value) => drop(map.insert(key, value)),

@@ -80,6 +80,17 @@ pub(crate) fn judge(
     judge_by(directory, manifest, index, stop, vouched_to)
 }
 
+/// The same for who looks beside a writer, and tells no one how far it is.
+pub(crate) fn judge_silently(
+    directory: &dyn Directory,
+    manifest: &Manifest,
+    index: usize,
+    scan: &mut Scan,
+    stop: &Stop,
+) -> Result<Verdict> {
+    judge(directory, manifest, index, scan, stop, Access::Read, &mut Gauge::silent())
+}
+
 /// The same, with no other evidence than that all below `vouched_to` was durable.
 pub(crate) fn judge_by(
     directory: &dyn Directory,

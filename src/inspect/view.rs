@@ -44,7 +44,9 @@ pub(crate) fn head(manifest: &Manifest) -> u64 {
 /// Where reading from `from` on begins: as in the log itself, also between the checkpoint and the head.
 pub(crate) fn from(manifest: &Manifest, from: Lsn) -> Result<u64> {
     let (head, end) = (head(manifest), manifest.clean_end.unwrap_or(manifest.next_base));
-    if from.get() < head.min(manifest.checkpoint) || from.get() > end {
+    let checkpoint = manifest.checkpoint;
+    let gone = from.get() < head && (checkpoint == 0 || from.get() < checkpoint);
+    if gone || from.get() > end {
         return Err(Error::OutOfRange { lsn: from, head: Lsn::new(head), end: Lsn::new(end) });
     }
     Ok(from.get().max(head))

@@ -324,7 +324,8 @@ impl Engine {
         // In this order: the checkpoint moves before the segments go.
         let head = self.catalog.head();
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
-        if lsn.get() < head.min(checkpoint) || lsn.get() > end.max(head) {
+        let gone = lsn.get() < head && (checkpoint == 0 || lsn.get() < checkpoint);
+        if gone || lsn.get() > end.max(head) {
             return Err(Error::OutOfRange { lsn, head: Lsn::new(head), end: Lsn::new(end) });
         }
         Ok(lsn.get().max(head))

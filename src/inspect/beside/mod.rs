@@ -21,7 +21,6 @@ use crate::format::DATA_START;
 use crate::format::frame::{Head, Kind, operand};
 use crate::format::manifest::{Manifest, State};
 use crate::log::Tail;
-use crate::progress::Gauge;
 use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of};
 use crate::storage::{Access, Directory};
@@ -319,9 +318,7 @@ impl Walk {
         let (disk, index) = (&*self.directory, self.index);
         if self.until == Until::End {
             let Some(mut scan) = self.scan.take() else { return Ok(Then::GoOn) };
-            let (access, mut gauge) = (Access::Read, Gauge::silent());
-            let view = &self.view;
-            return match walk::judge(disk, view, index, &mut scan, stop, access, &mut gauge) {
+            return match walk::judge_silently(disk, &self.view, index, &mut scan, stop) {
                 Ok(Verdict::Ends { torn, .. }) => self.ends(scan, stop, torn),
                 Ok(_) => self.go_on(),
                 // A running writer may have written this frame, and what vouches for it, since it was read:
