@@ -7,6 +7,13 @@
 //! Without an argument it tries itself: starts itself as a child, kills it, opens the store, and looks for
 //! everything that the child was told is durable; several times over.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "files of the example's own; indices within bounds"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,13 @@
 //!
 //! Without an argument it tries itself: as a child that is killed several times.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "files of the example's own; indices within bounds"
+)]
+
 mod common;
 
 use std::fs::{self, OpenOptions};
