@@ -49,10 +49,11 @@ pub enum Error {
         /// The first failure.
         cause: Arc<Error>,
     },
-    /// No space for the next segment or the manifest (ENOSPC, EDQUOT). Nothing was lost and the log is
+    /// No space for the next segment or the manifest (ENOSPC, EDQUOT), or below
+    /// [`max_bytes`](crate::Options::max_bytes), which then is the operation. Nothing was lost and the log is
     /// not poisoned: give space back, for instance by a checkpoint, and try again.
     Full {
-        /// The operation that met the full disk.
+        /// The operation that met the full disk, or the cap.
         op: &'static str,
         /// The file or directory.
         path: PathBuf,

@@ -29,7 +29,7 @@ pub use error::{Corruption, Error, Result};
 pub use inspect::OwnedRecord;
 pub use log::{
     Blocker, Consumer, ConsumerInfo, Durable, Follower, Following, Holder, Log, Reclaimed, Record,
-    Recovery, Replay, Stats, Tail,
+    Recovery, Replay, Stats, Tail, WhenFull,
 };
 #[cfg(feature = "histograms")]
 pub use log::{Histogram, Histograms};

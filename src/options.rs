@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format;
+use crate::log::Retention;
 use crate::progress::Callback;
 
 /// When the log syncs by itself. A `commit` syncs at once under each of them.
@@ -74,6 +75,7 @@ pub struct Options {
     pub(crate) measure: bool,
     pub(crate) observer: Option<crate::observer::Watcher>,
     pub(crate) progress: Option<Callback>,
+    pub(crate) retention: Retention,
 }
 
 impl Default for Options {
@@ -106,6 +108,7 @@ impl Options {
             measure: false,
             observer: None,
             progress: None,
+            retention: Retention::default(),
         }
     }
 
@@ -245,6 +248,7 @@ impl Options {
             let range = format!("0 to {fits} in segments of {} bytes", self.segment_size);
             return invalid("max_record_size", self.record_limit() as u64, range);
         }
+        self.retention.validate(self.segment_size)?;
         match self.sync_policy {
             SyncPolicy::Interval(every) if every.is_zero() => {
                 invalid("sync_policy", 0, "an interval above zero".into())

@@ -153,6 +153,13 @@ impl Slot {
             Open::Loose(weak) | Open::Gone(weak) => weak.strong_count() > 0,
         }
     }
+
+    /// The same of one that is in the log, full and synced, so that the engine holds it here alone.
+    pub(crate) fn is_read(&self) -> bool {
+        let in_service =
+            |open: &Open| matches!(open, Open::Held(segment) if Arc::strong_count(segment) == 1);
+        !in_service(&self.open.lock()) && self.is_pinned() || Arc::strong_count(&self.hold) > 1
+    }
 }
 
 /// All slots, in order of their windows. The last one is the active segment.

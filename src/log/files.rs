@@ -181,6 +181,20 @@ impl Files {
             && !is_mapped(status.id))
     }
 
+    /// Removes spare files until all, with `others` bytes of segments, are below the cap. Bytes of those that are left.
+    pub(crate) fn trim(&self, stock: &mut Stock, others: u64) -> u64 {
+        let bytes = |stock: &Stock| self.options.segment_size * stock.pool.len() as u64;
+        let Some((cap, _)) = self.options.retention.cap else { return bytes(stock) };
+        while others + bytes(stock) > cap {
+            let Some(id) = stock.pool.pop() else { break };
+            if crate::manifest::remove_if_there(&*self.directory, &file_name(id)).is_err() {
+                stock.pool.push(id); // it still counts
+                break;
+            }
+        }
+        bytes(stock)
+    }
+
     /// A file that no durable manifest names: kept for recycling if it is fit and there is room for it,
     /// else removed. Whether it was kept.
     pub(crate) fn give_back(&self, stock: &mut Stock, id: u64) -> Result<bool> {

@@ -220,6 +220,8 @@ fn take_over(
         files.give_back(&mut stock, id)?;
         removed += 1;
     }
+    // The one to go on in is made whatever the cap: a log that could not be opened could not be checkpointed either.
+    files.trim(&mut stock, manifest.segments.iter().map(|entry| entry.size).sum());
     // Before any segment takes the room: a checkpoint on a full disk lives on it.
     files.fill_some_reserve(&mut stock)?;
     for entry in &found.sealed {

@@ -138,6 +138,7 @@ impl Engine {
 
     /// A segment at `base`, which no manifest names.
     fn make_at(&self, upkeep: &mut Upkeep, base: u64) -> Result<SegmentWriter> {
+        self.make_room(upkeep, true)?;
         let next_base = std::mem::replace(&mut upkeep.stock.next_base, base);
         let made = self.make(upkeep);
         upkeep.stock.next_base = next_base;

@@ -132,6 +132,7 @@ impl Engine {
         loop {
             if self.tail.lock().ready.is_empty() {
                 self.provide(&mut upkeep)?;
+                self.cut_position(lsn)?; // the room may have been taken from what held it
             }
             if self.while_leading(|| self.cut_at(&mut upkeep, cut))? {
                 break;

@@ -6,6 +6,7 @@
 use super::catalog::Slot;
 use super::engine::{Engine, Tail, Upkeep};
 use super::files::{self, Made};
+use super::retention::is_cap;
 use super::tell::News;
 use crate::error::{Error, Result};
 use crate::format::header::Identity;
@@ -36,17 +37,38 @@ impl Engine {
         self.health.check()?;
         self.get_ready_ahead()?;
         // Rolled segments are synced even if no one commits, so that recovery has few to read.
+        self.sync_rolled()?;
+        let head = self.catalog.head();
+        let mut upkeep = self.keep_up();
+        self.health.check()?;
+        let tended = self.tend(&mut upkeep);
+        drop(upkeep);
+        self.tell_if_moved(head);
+        tended
+    }
+
+    /// Segments went by themselves since `head` was seen: as behind a checkpoint, whoever waits there is to let go.
+    fn tell_if_moved(&self, head: u64) {
+        if self.catalog.head() != head {
+            self.tell_due();
+        }
+    }
+
+    /// Syncs the segments that are full. Not with the upkeep lock: whoever is told of a sync may ask for it.
+    fn sync_rolled(&self) -> Result<()> {
         let rolled = self
             .tail
             .lock()
             .unsynced
             .last()
             .map(|segment| segment.base() + segment.identity().size);
-        if let Some(limit) = rolled {
-            self.wait_durable(limit.min(self.end()), 0).or_else(ignore_gone)?;
+        match rolled {
+            Some(limit) => self.wait_durable(limit.min(self.end()), 0).or_else(ignore_gone),
+            None => Ok(()),
         }
-        let mut upkeep = self.keep_up();
-        self.health.check()?;
+    }
+
+    fn tend(&self, upkeep: &mut Upkeep) -> Result<()> {
         for segment in std::mem::take(&mut upkeep.cold) {
             self.warm(&segment)?;
             let mut tail = self.tail.lock();
@@ -59,16 +81,26 @@ impl Engine {
             }
         }
         // First: on a full disk the next segment may need the space.
-        let released = self.release_retired(&mut upkeep).1;
-        if self.tail.lock().ready.is_empty() {
-            self.provide(&mut upkeep)?;
+        let released = self.release_retired(upkeep).1;
+        if let Some(lsn) = self.expired() {
+            self.free_below(upkeep, Some(lsn))?;
         }
-        if self.seals_due(&upkeep) {
-            self.write_manifest(&mut upkeep, &Change::default())?;
+        let provided = if self.tail.lock().ready.is_empty() {
+            self.provide(upkeep)
+        } else {
+            // Opened with more than the cap allows.
+            self.make_room(upkeep, false)
+        };
+        // At the cap all else goes on: what an archive lets go of is what makes room.
+        if !is_cap(&provided) {
+            provided?;
+        }
+        if self.seals_due(upkeep) {
+            self.write_manifest(upkeep, &Change::default())?;
         }
         // What had been held back for an archive may go once that has come further.
         if self.has_free(self.checkpoint.load(std::sync::atomic::Ordering::Acquire)) {
-            self.free_below(&mut upkeep, None)?;
+            self.free_below(upkeep, None)?;
         }
         released?;
         self.files.fill_reserve(&mut upkeep.stock).map(drop).map_err(|e| self.health.poison(e))
@@ -106,6 +138,29 @@ impl Engine {
 
     /// Makes sure that there is a segment to roll into.
     pub(crate) fn provide_segment(&self) -> Result<()> {
+        let drops = self.drops_oldest();
+        let head = self.catalog.head();
+        let mut again = drops;
+        loop {
+            if drops && self.oldest_lacks_sync() {
+                self.sync_rolled()?;
+            }
+            let provided = self.provide_if_none();
+            // Not all that could go was durable, or sealed and its observer told of it, which was not before the lock went.
+            if !(is_cap(&provided) && std::mem::take(&mut again)) {
+                self.tell_if_moved(head);
+                return provided;
+            }
+            self.sync_rolled()?;
+            let mut upkeep = self.keep_up();
+            self.health.check()?;
+            if self.seals_due(&upkeep) {
+                self.write_manifest(&mut upkeep, &Change::default())?;
+            }
+        }
+    }
+
+    fn provide_if_none(&self) -> Result<()> {
         let mut upkeep = self.keep_up();
         self.health.check()?;
         if self.tail.lock().ready.is_empty() {
@@ -124,6 +179,7 @@ impl Engine {
     }
 
     fn make_ready(&self, upkeep: &mut Upkeep) -> Result<()> {
+        self.make_room(upkeep, true)?;
         self.refill_reserve(upkeep)?;
         let spare = upkeep.stock.pool.len();
         let made = self.make(upkeep)?;

@@ -98,7 +98,8 @@ fn run(engine: &Engine) {
             SyncPolicy::OnCommit | SyncPolicy::Bytes(_) => None,
         };
         let retired = engine.has_retired().then_some(RETIRED_EVERY);
-        let woken = engine.signal.wait(sync.into_iter().chain(retired).min());
+        let aging = engine.files.options.retention.every();
+        let woken = engine.signal.wait(sync.into_iter().chain(retired).chain(aging).min());
         let much = woken == Woken::ForWork && engine.unsynced() >= engine.files.sync_every();
         let sync_due = match policy {
             SyncPolicy::OnCommit => much,

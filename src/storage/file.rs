@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{self, Advice, FallocateFlags, OFlags};
@@ -54,7 +54,10 @@ impl File for DiskFile {
         // st_blocks counts units of 512 bytes whatever the file system's block is (stat(2)). It may count blocks
         // of metadata too, so it says nothing of holes.
         let held = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
-        Ok(Status { len, held, id: (stat.st_dev, stat.st_ino) })
+        let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let since = u64::try_from(stat.st_mtime).ok().map(|secs| Duration::new(secs, nanos));
+        let modified = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+        Ok(Status { len, held, id: (stat.st_dev, stat.st_ino), modified })
     }
 
     fn blocks(&self, from: u64) -> io::Result<Blocks> {

@@ -31,7 +31,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(crate) use disk::{Disk, create_directory};
 pub(crate) use region::{Region, Writer};
@@ -59,6 +59,8 @@ pub(crate) struct Status {
     pub(crate) held: u64,
     /// Which file it is, under whatever name: device and inode.
     pub(crate) id: FileId,
+    /// When it was last written to, by the system's clock, where there is one.
+    pub(crate) modified: Option<SystemTime>,
 }
 
 /// Up to where, from an offset on, a file has no gap.

@@ -219,7 +219,7 @@ impl File for SimFile {
             let id = (world.device, self.inode as u64);
             let inode = world.inode(self.inode)?;
             let held = (inode.pages_allocated() * PAGE) as u64;
-            Ok(Status { len: inode.len() as u64, held, id })
+            Ok(Status { len: inode.len() as u64, held, id, modified: None })
         })
     }
 
