@@ -29,7 +29,7 @@ pub use error::{Corruption, Error, Result};
 pub use inspect::OwnedRecord;
 pub use log::{
     Blocker, Consumer, ConsumerInfo, Durable, Follower, Following, Holder, Log, Reclaimed, Record,
-    Recovery, Replay, Stats, Tail, WhenFull,
+    Recovery, Replay, Stats, Tail,
 };
 #[cfg(feature = "histograms")]
 pub use log::{Histogram, Histograms};
@@ -37,7 +37,7 @@ pub use lsn::Lsn;
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;
 pub use observer::{Event, Observer, SealedSegment};
-pub use options::{Options, SyncMethod, SyncPolicy, WriteMethod};
+pub use options::{Options, SyncMethod, SyncPolicy, WhenFull, WriteMethod};
 pub use progress::Progress;
 pub use reader::{Reader, ReaderFollower, ReaderReplay};
 #[cfg(feature = "json")]

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format;
-use crate::log::Retention;
 use crate::progress::Callback;
 
 /// When the log syncs by itself. A `commit` syncs at once under each of them.
@@ -49,6 +48,40 @@ pub enum WriteMethod {
     Mmap,
     /// `pwrite(2)`; the mapping is for reading only.
     Pwrite,
+}
+
+/// What happens to an append that would take the log past [`max_bytes`](Options::max_bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// It fails with [`Error::Full`] until a checkpoint has given space back. Nothing is lost.
+    Refuse,
+    /// The oldest sealed segments go, also past consumers that have not acknowledged them.
+    DropOldest,
+}
+
+/// How much of itself a log keeps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Retention {
+    pub(crate) bytes: Option<u64>,
+    pub(crate) age: Option<Duration>,
+    pub(crate) cap: Option<(u64, WhenFull)>,
+}
+
+/// Active, ready, and one that is sealed and can go.
+const LEAST_SEGMENTS: u64 = 3;
+
+impl Retention {
+    pub(crate) fn validate(&self, segment_size: u64) -> Result<()> {
+        let least = LEAST_SEGMENTS.saturating_mul(segment_size);
+        match self.cap {
+            Some((value, _)) if value < least => {
+                let range = format!("at least {least}: three segments of {segment_size} bytes");
+                Err(Error::InvalidOption { option: "max_bytes", value, range })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How to open a log. Every setter takes and gives back the options.

@@ -40,8 +40,6 @@ pub use follow::{Follower, Following};
 pub use meter::{Histogram, Histograms};
 pub use read::{Record, Replay};
 pub use recover::{LogTail as Tail, Recovery};
-pub(crate) use retention::Retention;
-pub use retention::WhenFull;
 pub use stats::Stats;
 pub use ticket::Durable;
 use worker::Worker;

@@ -6,57 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use super::catalog::Slot;
 use super::engine::{Engine, Upkeep};
-use crate::Options;
 use crate::error::{Error, Result};
 use crate::format::MAX_LSN;
+use crate::options::{Options, Retention, WhenFull};
 use crate::segment::file_name;
 use crate::storage::Access;
-
-/// What happens to an append that would take the log past [`max_bytes`](Options::max_bytes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WhenFull {
-    /// It fails with [`Error::Full`] until a checkpoint has given space back. Nothing is lost.
-    Refuse,
-    /// The oldest sealed segments go, also past consumers that have not acknowledged them.
-    DropOldest,
-}
-
-/// How much of itself a log keeps.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Retention {
-    bytes: Option<u64>,
-    age: Option<Duration>,
-    pub(super) cap: Option<(u64, WhenFull)>,
-}
 
 /// How often what may have become too old, or been acknowledged, is looked at.
 const EVERY: Duration = Duration::from_secs(60);
 const AT_LEAST: Duration = Duration::from_millis(50);
-/// Active, ready, and one that is sealed and can go.
-const LEAST_SEGMENTS: u64 = 3;
-
-impl Retention {
-    /// How long the worker waits at most. Time does not pass under the model checker.
-    pub(super) fn every(&self) -> Option<Duration> {
-        if cfg!(shuttle) || self.bytes.is_none() && self.age.is_none() {
-            return None;
-        }
-        Some(self.age.map_or(EVERY, |age| (age / 4).clamp(AT_LEAST, EVERY)))
-    }
-
-    pub(crate) fn validate(&self, segment_size: u64) -> Result<()> {
-        let least = LEAST_SEGMENTS.saturating_mul(segment_size);
-        match self.cap {
-            Some((value, _)) if value < least => {
-                let range = format!("at least {least}: three segments of {segment_size} bytes");
-                Err(Error::InvalidOption { option: "max_bytes", value, range })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Options {
     /// Keeps this many bytes of sealed segments: the background gives up the oldest ones beyond, whole, by moving the
     /// [checkpoint](crate::Log::checkpoint) to where the last of them ends. Counted are the sizes of their files; the
@@ -139,6 +97,15 @@ impl Options {
 }
 
 impl Engine {
+    /// How long the worker waits at most. Time does not pass under the model checker.
+    pub(super) fn retains_every(&self) -> Option<Duration> {
+        let Retention { bytes, age, .. } = self.files.options.retention;
+        if cfg!(shuttle) || bytes.is_none() && age.is_none() {
+            return None;
+        }
+        Some(age.map_or(EVERY, |age| (age / 4).clamp(AT_LEAST, EVERY)))
+    }
+
     /// Where the checkpoint goes by itself, if it does: to the end of the last sealed segment that is to go.
     pub(super) fn expired(&self) -> Option<u64> {
         let Retention { bytes, age, .. } = self.files.options.retention;

@@ -98,7 +98,7 @@ fn run(engine: &Engine) {
             SyncPolicy::OnCommit | SyncPolicy::Bytes(_) => None,
         };
         let retired = engine.has_retired().then_some(RETIRED_EVERY);
-        let aging = engine.files.options.retention.every();
+        let aging = engine.retains_every();
         let woken = engine.signal.wait(sync.into_iter().chain(retired).chain(aging).min());
         let much = woken == Woken::ForWork && engine.unsynced() >= engine.files.sync_every();
         let sync_due = match policy {

@@ -24,6 +24,7 @@ mod history;
 mod model;
 mod notes;
 mod power_cut;
+mod retention;
 mod strategies;
 mod unwritten;
 
