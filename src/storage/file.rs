@@ -115,6 +115,10 @@ impl File for DiskFile {
     }
 
     fn probe_journal(&self) -> io::Result<()> {
+        if self.directory.commits_fast() {
+            // Of a directory: never by a fast commit, but by one of the whole journal (ext4_fsync_journal).
+            return Ok(fs::fsync(&*self.directory)?);
+        }
         // To remove an attribute a transaction is begun, and then there is none to remove (ext4_xattr_set).
         match fs::fremovexattr(&self.fd, "user.duralog.none") {
             Ok(()) | Err(Errno::NODATA) => Ok(()),

@@ -115,7 +115,8 @@ pub(crate) trait File: Send + Sync + Debug {
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()>;
     /// Allocates blocks for the first `len` bytes.
     fn allocate(&self, len: u64) -> io::Result<()>;
-    /// An error if the file system takes no changes any more, since its journal was aborted. Changes nothing.
+    /// Behind a sync: an error if the file system takes no changes any more, since its journal was aborted. Where the
+    /// sync may have written less than a whole commit of the journal, writes one.
     fn probe_journal(&self) -> io::Result<()>;
     /// fdatasync: everything written is durable on Ok.
     fn sync(&self) -> io::Result<()>;
