@@ -141,6 +141,11 @@ interleaved poison-not-rung src/log/engine.rs 's/self\.syncer\.ring\(\);//' p6_a
 interleaved follower-position-behind-a-mark src/log/follow.rs 's/base\(\) \+ place\.shown\)/base() + place.standing.offset)/' p2_a_follower
 interleaved published-followers-forgotten src/log/waiters.rs 's/tail\.watched = !tail\.waiters\.is_empty\(\);//' followers_see
 interleaved follower-looks-once src/log/follow.rs 's/let woken = self\.has_moved\(\) \|\| parker/let woken = parker/' followers_see
+mutant retention-asks-no-consumer src/log/retention.rs 's/self\.slowest\(\)\.unwrap_or\(MAX_LSN\)/MAX_LSN/' --test retention p10_retention_waits
+mutant age-ignored src/log/retention.rs 's/since > age/age.is_zero() \&\& since > age/' --test retention p10_what_is_too_old
+mutant cap-not-asked src/log/upkeep.rs 's/^        self\.make_room\(upkeep, true\)\?;//' --test retention p10_a_log_that_drops
+mutant dropped-for-nothing src/log/retention.rs 's/if !slot\.is_read\(\) \&\& told\(&slot\)/if told(\&slot)/' --test retention p10_what_readers
+mutant spare-files-above-the-cap src/log/files.rs 's/while others \+ bytes\(stock\) > cap/while false \&\& others + bytes(stock) > cap/' --test retention p10_a_smaller_cap
 mutant no-directory-sync-after-the-manifest src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-create src/log/files.rs 's/\.and_then\(\|file\| sync_name\(\)\.map\(\|\(\)\| file\)\)//' -p duralog-cli --test directory_sync
 mutant no-directory-sync-after-recycling src/log/files.rs 's/sync_name\(\)\.and_then\(/Ok(()).and_then(/' -p duralog-cli --test directory_sync
