@@ -340,7 +340,7 @@ fn p5_damage_to_what_was_committed_is_named() {
     let tried = [AtomicU64::new(0), AtomicU64::new(0)];
     super::try_many(
         "p5_damage",
-        3000,
+        2200,
         &(way(), lives, before, kind),
         |(way, lives, before, kind)| {
             rot(way, &lives, before, kind, &tried);

@@ -86,7 +86,7 @@ pub(crate) fn survive(way: Way, lives: Vec<Life>, states: &AtomicU64) {
 fn p1_p2_p3_p5_p9_p10_hold_after_power_cuts_at_any_call() {
     let (states, started) = (AtomicU64::new(0), std::time::Instant::now());
     let lives = (way(), proptest::collection::vec(life(), 1..5));
-    super::try_many("p1_p2_p3_p5_p9_p10", 2400, &lives, |(way, lives)| {
+    super::try_many("p1_p2_p3_p5_p9_p10", 1600, &lives, |(way, lives)| {
         survive(way, lives, &states)
     });
     let (states, seconds) = (states.into_inner(), started.elapsed().as_secs_f64());
