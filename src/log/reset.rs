@@ -182,9 +182,10 @@ impl Engine {
         // In this order, so that `head <= durable <= end` also for who looks between; and so that who waits for what was
         // dropped does not find it in the catalog.
         self.end.store(start, Ordering::Release);
-        // As a cut: by this a follower knows that what it stands in was dropped.
-        self.catalog.snapshot().iter().for_each(|slot| slot.set_end(slot.identity().base));
+        let dropped = self.catalog.snapshot();
         let gone = self.catalog.replace(Slot::active(tail.writer.segment()), || {
+            // As a cut: by this a follower knows that what it stands in was dropped. With the head, for who looks at both.
+            dropped.iter().for_each(|slot| slot.set_end(slot.identity().base));
             self.pass_over(start);
             self.checkpoint.store(start, Ordering::Release);
         });
