@@ -55,7 +55,7 @@ interleaved() {
 only=${1:-} edits=
 [ "$only" = --edits ] && only= edits=1
 mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, rolled: false });/' -p duralog-cli --test trace
-mutant no-fdatasync src/storage/file.rs 's/Ok\(fs::fdatasync\(&self.fd\)\?\)/Ok(())/' -p duralog-cli --test trace
+mutant no-fdatasync src/storage/file.rs 's/^        fs::fdatasync\(&self.fd\)\?;//' -p duralog-cli --test trace
 mutant notes-not-in-the-manifest src/log/upkeep.rs 's/let notes = tail.notes.as_of\(.*\);/let notes = crate::format::notes::Notes::default();/' --test crash power_cut
 mutant notes-not-walked src/log/find_end.rs 's/\|note\| found.notes.apply\(note\)/|_| ()/' --test crash power_cut
 mutant note-kept-before-it-is-durable src/log/notes.rs 's/take_while\(\|\(lsn, _\)\| \*lsn < durable\)/take_while(|(lsn, _)| *lsn < durable.max(u64::MAX))/' --test crash power_cut
