@@ -102,9 +102,9 @@ mutant other-bincode src/typed/with_bincode.rs 's/bincode::config::standard\(\)/
 mutant buffer-not-emptied src/typed/buffer.rs 's/^    buffer.clear\(\);//' --test typed values
 mutant interval-forgotten src/log/worker.rs 's/=> much \|\| last_sync.elapsed\(\) >= every,/=> much,/' --test background without_a_commit
 mutant old-format-forgotten src/format/frame.rs 's/Kind::Part => 2,/Kind::Part => 5,/; s/2 => Some\(Kind::Part\)/5 => Some(Kind::Part)/' --test golden
-mutant reader-manifest-not-read-again src/inspect/beside/mod.rs 's/if view::says_the_same\(&self.view, &now, self.index\) \{ Err\(error\) \}/if now.generation > 0 { Err(error) }/' --test reader
+mutant reader-manifest-not-read-again src/inspect/beside/newest.rs 's/if view::says_the_same\(&self.view, &now, self.index\) \{ Err\(error\) \}/if now.generation > 0 { Err(error) }/' --test reader
 mutant reader-durable-elsewhere-believed src/inspect/beside/pause.rs 's/entry.is_some_and\(\|entry\| durable < entry.base \+ entry.size\)/entry.is_some()/' --test reader p1_
-mutant reader-end-frame-not-believed src/inspect/beside/mod.rs 's/\(None, Some\(there\)\) => there == 0,/(None, Some(_)) => false,/' --test reader gone
+mutant reader-end-frame-not-believed src/inspect/beside/newest.rs 's/\(None, Some\(there\)\) => there == 0,/(None, Some(_)) => false,/' --test reader gone
 mutant reader-position-behind-a-cut-taken src/inspect/beside/mod.rs 's/if bound.is_some_and\(\|bound\| self.from > entry.base \+ bound\) \{/if false \&\& bound.is_some_and(|bound| self.from > entry.base + bound) {/' --test reader gone
 mutant watermark-not-written-by-pwrite src/watermark.rs 's/self.file.write_at\(&slot, at as u64\).unwrap_or_default\(\);//' --test reader pwrite
 mutant reader-shows-what-is-published src/reader/follow.rs 's/let \(watch, until\) = \(None, Until::Durable\);/let (watch, until, mut walk) = (None, Until::Durable, walk); walk.set_until(Until::Published);/' --test reader p1_
@@ -130,17 +130,17 @@ mutant dropped-log-still-syncs src/log/commit.rs 's/if self\.health\.is_over\(\)
 mutant cut-tells-no-one src/log/retain.rs 's/self\.tell_due\(\);//' --test tickets a_cut_wakes
 mutant thread-joins-itself src/log/syncer.rs 's/thread\.filter\(\|thread\| .*\)/thread/' --test tickets a_callback_may_close
 mutant callback-panic-passed-on src/log/waiters.rs 's/drop\(told\);/if let Err(panic) = told { std::panic::resume_unwind(panic) }/' --test tickets a_callback_that_panics
-mutant follower-passes-a-cut src/log/follow.rs 's/if slot\.is_none_or\(.*\) \{ Ok/if true { Ok/' --test follow p2_a_cut
+mutant follower-passes-a-cut src/log/follow/advance.rs 's/if slot\.is_none_or\(.*\) \{ Ok/if true { Ok/' --test follow p2_a_cut
 mutant cut-slots-not-marked src/log/retain.rs 's/gone\.iter\(\)\.for_each\(.*set_end.*$//' --test follow p2_a_cut
-mutant follower-passes-a-checkpoint src/log/follow.rs 's/if next\.identity\(\)\.base > self\.at \&\& passed\(\)/if false \&\& passed()/' --test follow p10_a_checkpoint_past
-mutant follower-takes-any-checkpoint src/log/follow.rs 's/checkpoint\.load\(Ordering::Acquire\) > self\.shown/checkpoint.load(Ordering::Acquire) > 0/' --test follow p10_a_checkpoint_of
-mutant durable-follower-shows-published src/log/follow.rs 's/What::Durable => self\.engine\.durable\(\)/What::Durable => self.engine.end()/' --test follow it_shows_what
-mutant follower-entry-left src/log/follow.rs 's/drop\(self\.engine\.leave\(self\.what, key\)\);/let _ = key;/' --test follow it_waits
+mutant follower-passes-a-checkpoint src/log/follow/advance.rs 's/if next\.identity\(\)\.base > self\.at \&\& passed\(\)/if false \&\& passed()/' --test follow p10_a_checkpoint_past
+mutant follower-takes-any-checkpoint src/log/follow/advance.rs 's/checkpoint\.load\(Ordering::Acquire\) > self\.shown/checkpoint.load(Ordering::Acquire) > 0/' --test follow p10_a_checkpoint_of
+mutant durable-follower-shows-published src/log/follow/wait.rs 's/What::Durable => self\.engine\.durable\(\)/What::Durable => self.engine.end()/' --test follow it_shows_what
+mutant follower-entry-left src/log/follow/wait.rs 's/drop\(self\.engine\.leave\(self\.what, key\)\);/let _ = key;/' --test follow it_waits
 interleaved ticket-looks-once src/log/ticket.rs 's/^        engine\.outcome\(need, self\.cuts\)$/        None/' p1_what_a_ticket
 interleaved poison-not-rung src/log/engine.rs 's/self\.syncer\.ring\(\);//' p6_a_failure_ends_every_ticket
-interleaved follower-position-behind-a-mark src/log/follow.rs 's/base\(\) \+ place\.shown\)/base() + place.standing.offset)/' p2_a_follower
+interleaved follower-position-behind-a-mark src/log/follow/mod.rs 's/base\(\) \+ place\.shown\)/base() + place.standing.offset)/' p2_a_follower
 interleaved published-followers-forgotten src/log/waiters.rs 's/tail\.watched = !tail\.waiters\.is_empty\(\);//' followers_see
-interleaved follower-looks-once src/log/follow.rs 's/let woken = self\.has_moved\(\) \|\| parker/let woken = parker/' followers_see
+interleaved follower-looks-once src/log/follow/wait.rs 's/let woken = self\.has_moved\(\) \|\| parker/let woken = parker/' followers_see
 mutant retention-asks-no-consumer src/log/retention.rs 's/self\.slowest\(\)\.unwrap_or\(MAX_LSN\)/MAX_LSN/' --test retention p10_retention_waits
 mutant age-ignored src/log/retention.rs 's/since > age/age.is_zero() \&\& since > age/' --test retention p10_what_is_too_old
 mutant cap-not-asked src/log/upkeep.rs 's/^        self\.make_room\(upkeep, true\)\?;//' --test retention p10_a_log_that_drops
@@ -167,16 +167,17 @@ mutant world-readable src/storage/disk.rs 's/Mode::RUSR \| Mode::WUSR\)/Mode::RU
 mutant stale-manifest-trusted src/walk.rs 's/filter\(\|id\| \*id >= manifest.next_id\)/filter(|_| false)/' --test damage
 mutant size-not-checked src/segment/file.rs 's/status.len != identity.size/false/' --test damage
 inspect="--test inspect"
-mutant damage-beside-a-writer-ends-the-walk src/inspect/beside/mod.rs '/fn fail/,/^    }/ s/\{ Err\(error\) \} else \{ self.adopt\(now\) \}/{ Err(error) } else { self.finish(Tail::Unclean { at: Lsn::new(self.end) }); Ok(Then::GoOn) }/' $inspect
-mutant end-not-confirmed src/inspect/beside/mod.rs 's/if same && self.begun == self.end/if true/' $inspect whatever_happens
-mutant watermark-not-asked-again src/inspect/beside/mod.rs 's/ && now.durable <= self.end//' $inspect p5_damage_to_what
-mutant cut-beside-a-walk-is-damage src/inspect/beside/mod.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_cut
-mutant recovery-beside-a-walk-is-damage src/inspect/beside/mod.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_recovery
+mutant damage-beside-a-writer-ends-the-walk src/inspect/beside/newest.rs '/fn fail/,/^    }/ s/\{ Err\(error\) \} else \{ self.adopt\(now\) \}/{ Err(error) } else { self.finish(Tail::Unclean { at: Lsn::new(self.end) }); Ok(Then::GoOn) }/' $inspect
+mutant end-not-confirmed src/inspect/beside/newest.rs 's/if same && self.begun == self.end/if true/' $inspect whatever_happens
+mutant watermark-not-asked-again src/inspect/beside/newest.rs 's/ && now.durable <= self.end//' $inspect p5_damage_to_what
+mutant cut-beside-a-walk-is-damage src/inspect/beside/newest.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_cut
+mutant recovery-beside-a-walk-is-damage src/inspect/beside/newest.rs '/fn fail/,/^    }/ s/view::says_the_same\(.*index\)/true/' $inspect a_recovery
 mutant stale-read-is-damage src/inspect/beside/mod.rs 's/ && has_gone_on\(&mut scan, stop\)/ \&\& false/' $inspect what_was_appended
-mutant cut-records-shown-in-silence src/inspect/beside/mod.rs 's/!view::holds\(&now, \*last\)/false/' $inspect a_cut
-mutant freed-records-skipped-in-silence src/inspect/beside/mod.rs 's/ \|\| \(view::base\(&now, 0\) > base && passed\)//' $inspect p5_a_segment
+mutant cut-records-shown-in-silence src/inspect/beside/newest.rs 's/!view::holds\(&now, \*last\)/false/' $inspect a_cut
+mutant freed-records-skipped-in-silence src/inspect/beside/newest.rs 's/ \|\| \(view::base\(&now, 0\) > base && passed\)//' $inspect p5_a_segment
 mutant interrupted-recovery-is-clean src/inspect/beside/mod.rs 's/return self.settle\(Tail::Unclean .*\);/return self.settle(Tail::Clean);/' $inspect an_interrupted
-mutant opened-again-yet-clean src/inspect/beside/mod.rs '/fn settle/,/^    }/ s/if !view::ends_the_same\(.*index\)/if false/' $inspect opened_again
+mutant walk-goes-on-behind-an-error src/inspect/beside/mod.rs 's/if self.until == Until::End \{/if self.until == Until::End \&\& self.done {/' $inspect behind_an_error
+mutant opened-again-yet-clean src/inspect/beside/newest.rs '/fn settle/,/^    }/ s/if !view::ends_the_same\(.*index\)/if false/' $inspect opened_again
 
 # On the simulated disk: what only a power cut, a failing call or damage at the right moment shows.
 sim="--test crash"
@@ -267,7 +268,7 @@ mutant reserve-demanded-of-a-small-disk src/log/upkeep.rs 's/ \|\| !stock.had_re
 mutant reserve-in-the-way src/log/recover.rs 's/^    manifest::release_reserve\(&\*files.directory\)\?;//' $sim in_the_way_of_an_open
 mutant reserve-that-stays-poisons src/manifest.rs 's/drop\(remove_if_there\(directory, RESERVE\)\);/remove_if_there(directory, RESERVE)?;/' $sim cannot_be_removed
 mutant hole-for-a-reserve src/manifest.rs 's/ && there.held >= RESERVE_SIZE//' --test found restored
-mutant stale-look-believed src/inspect/beside/mod.rs 's/if same && self.begun == self.end/if same/' --test inspect_late
+mutant stale-look-believed src/inspect/beside/newest.rs 's/if same && self.begun == self.end/if same/' --test inspect_late
 mutant shown-from-behind-a-hole src/inspect/beside/mod.rs 's/let index = index.min\(sealed\);//' --test inspect_late
 mutant stored-where-it-is-cold src/segment/grain.rs 's/self.warm && flow.bytes/flow.bytes/' --lib grain
 mutant stored-where-nothing-was-read src/segment/grain.rs 's/!self.is_bare\(at, end\) && //' --lib grain

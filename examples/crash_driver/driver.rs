@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use duralog::{Error, Log, Lsn, Result};
 
+use crate::watch::Watched;
 use crate::words::{Dice, Voice, hash, note, payload};
 
 /// What the driver knows of the log: shared by its threads.
@@ -18,6 +19,8 @@ pub(crate) struct Known {
     pub(crate) checkpoint: u64,
     /// What the metadata say.
     pub(crate) said: u64,
+    /// Records with lower numbers were dropped by a reset.
+    pub(crate) floor: u64,
     /// How many milliseconds a tracer may still cost.
     pub(crate) patience: u32,
 }
@@ -34,11 +37,13 @@ pub(crate) struct Driver<'a> {
     pub(crate) failed: AtomicBool,
     /// A tracer reads our system calls.
     pub(crate) traced: bool,
+    pub(crate) watched: &'a Watched,
 }
 
 impl Driver<'_> {
     pub(crate) fn announce(&self, n: u64, said: u64) -> Vec<u8> {
         let payload = payload(self.seed, n, said);
+        self.watched.appended.insert(n, &payload);
         self.voice.say(&announcement(n, &payload));
         payload
     }
@@ -182,10 +187,12 @@ impl Driver<'_> {
         // After the last record nothing is cut, so no note is needed; and none has synced what is kept.
         if keep + 1 < known.next {
             let last = note(known.next, known.said, keep);
+            self.watched.appended.insert(known.next, &last);
             self.voice.say(&announcement(known.next, &last));
             self.log.append(&last)?;
             self.log.commit()?;
         }
+        self.watched.cuts.fetch_add(1, Ordering::AcqRel);
         self.voice.say(&format!("U {keep}"));
         self.log.truncate_after(lsn)?;
         self.voice.say(&format!("u {keep}"));
@@ -231,10 +238,11 @@ impl Driver<'_> {
     pub(crate) fn alone(&self, dice: &mut Dice, count: u64) -> Result<()> {
         let mut left = count;
         while left > 0 {
-            match dice.below(24) {
+            match dice.below(30) {
                 0 | 1 => self.checkpoint(dice)?,
                 2 => self.cut(dice)?,
                 3 => self.log.roll().map(drop)?,
+                4 => self.begin_anew(dice)?,
                 _ => left -= self.write(dice, left)?,
             }
         }
@@ -249,7 +257,7 @@ mod tests {
     use super::*;
     use crate::options;
 
-    fn driver<'a>(log: &'a Log, voice: &'a Voice) -> Driver<'a> {
+    fn driver<'a>(log: &'a Log, voice: &'a Voice, watched: &'a Watched) -> Driver<'a> {
         Driver {
             log,
             voice,
@@ -260,10 +268,12 @@ mod tests {
                 durable: 0,
                 checkpoint: 0,
                 said: 0,
+                floor: 0,
                 patience: 0,
             }),
             failed: AtomicBool::new(false),
             traced: false,
+            watched,
         }
     }
 
@@ -271,7 +281,8 @@ mod tests {
     fn a_number_that_was_tried_is_not_given_again() {
         let dir = tempfile::tempdir().unwrap();
         let log = options(1).open(dir.path()).unwrap();
-        let driver = driver(&log, &Voice);
+        let watched = Watched::default();
+        let driver = driver(&log, &Voice, &watched);
         assert_eq!(driver.append(3, false).unwrap().unwrap().0, 2);
         log.close().unwrap();
         assert!(driver.append(1, false).is_err());

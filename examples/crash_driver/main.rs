@@ -11,19 +11,24 @@
 //! kept: whoever finds the note at the end of the log, `recover` too, finishes the cut.
 //!
 //! The contract knows nothing of what a log keeps beside its records. So each record says what the metadata
-//! were when it was appended, and `recover` fails if they are less than its last record says (`notes.rs`).
+//! were when it was appended, and `recover` fails if they are less than its last record says (`notes.rs`). Nor does
+//! it know resets: to it they are checkpoints of everything (`anew.rs`). A reader follows without the writer's lock, and
+//! what it finds after the crash must be what the writer's recovery then finds (`watch.rs`).
 
+mod anew;
 mod driver;
 mod notes;
+mod watch;
 mod words;
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use driver::{Driver, Known};
 use duralog::{Error, Log, Lsn, Options, Result, SyncMethod, WriteMethod};
+use watch::Watched;
 use words::{Dice, Voice, hash, kept_by_note, number};
 
 fn options(seed: u64) -> Options {
@@ -74,60 +79,107 @@ fn finish_cut(log: &Log, tell: impl Fn(&str, u64)) -> Result<()> {
     Ok(())
 }
 
+/// What one life of the log is given to do.
+struct Part {
+    dice: Dice,
+    count: u64,
+    traced: bool,
+}
+
 fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
-    let voice = Voice;
     let mut dice = Dice(seed);
     let mut left = count;
     loop {
-        let log = options(dice.roll()).open(dir)?;
-        finish_cut(&log, |line, n| voice.say(&format!("{line} {n}")))?;
-        let records = replayed(&log)?;
-        let first = records.front().map_or(0, |(n, ..)| *n);
-        let next = records.back().map_or(0, |(n, ..)| n + 1);
-        voice.say(&format!("O {first} {next}"));
-        let said = notes::check(&log)?;
-        let known = Known { next, records, durable: next, checkpoint: first, said, patience: 3000 };
-        // The seed of the content differs from run to run: a number that comes again after a
-        // cut or a crash names another record.
-        let seed = dice.roll();
-        let driver = Driver {
-            log: &log,
-            voice: &voice,
-            seed,
-            known: Mutex::new(known),
-            failed: AtomicBool::new(false),
-            traced: is_traced(),
-        };
         let part = if dice.below(3) == 0 { 1 + dice.below(left.max(1)) } else { left }.min(left);
-        let mut done = 0;
-        while done < part {
-            let some = (1 + dice.below(60)).min(part - done);
-            if dice.below(2) == 0 {
-                driver.threads(&mut dice, some)?
-            } else {
-                driver.alone(&mut dice, some)?
+        let watched = Watched::default();
+        let part_of = Part { dice: Dice(dice.roll()), count: part, traced: is_traced() };
+        std::thread::scope(|scope| {
+            let log = open(dir, dice.roll())?;
+            for record in &log {
+                let record = record?;
+                if let Some(n) = number(record.payload()) {
+                    watched.appended.insert(n, record.payload());
+                }
             }
-            if dice.below(2) == 0 {
-                driver.checkpoint(&mut dice)?
+            // A tracer would count the reader's calls as the writer's.
+            let reader = (!part_of.traced).then(|| scope.spawn(|| watch::follow(dir, &watched)));
+            let done = work(&log, part_of, &watched).and_then(|()| log.commit());
+            let until = *done.as_ref().unwrap_or(&Lsn::MIN);
+            watched.until.store(until.get(), Ordering::Release);
+            watched.stop.store(true, Ordering::Release);
+            let seen = reader.map_or(Ok(()), |reader| match reader.join() {
+                Ok(seen) => seen,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            if let Err(seen) = seen {
+                eprintln!("{seen}");
+                return Err(Error::InvalidConsumer { name: "reader".into() });
             }
-            done += some;
-        }
+            done?;
+            if dice.below(2) == 0 { log.close() } else { Ok(()) }
+        })?;
         left -= part;
-        if dice.below(2) == 0 {
-            log.close()?;
-        }
         if left == 0 {
             return Ok(());
         }
     }
 }
 
+fn open(dir: &str, seed: u64) -> Result<Log> {
+    let found = watch::found(dir)?;
+    let log = options(seed).open(dir)?;
+    found.map_or(Ok(()), |found| watch::check(&log, &found))?;
+    Ok(log)
+}
+
+fn work(log: &Log, part: Part, watched: &Watched) -> Result<()> {
+    let voice = Voice;
+    let Part { mut dice, count, traced } = part;
+    let tell = |line: &str, n| voice.say(&format!("{line} {n}"));
+    finish_cut(log, tell)?;
+    anew::finish(log, &notes::check(log)?, tell)?;
+    let records = replayed(log)?;
+    let said = notes::check(log)?;
+    let (first, next) = (records.front().map_or(said.next(), |(n, ..)| *n), said.next());
+    voice.say(&format!("O {first} {next}"));
+    let (number, floor) = (said.number, said.floor);
+    let known = Known {
+        next,
+        records,
+        durable: next,
+        checkpoint: first,
+        said: number,
+        floor,
+        patience: 3000,
+    };
+    // The seed of the content differs from run to run: a number that comes again after a
+    // cut or a crash names another record.
+    let seed = dice.roll();
+    let failed = AtomicBool::new(false);
+    let driver =
+        Driver { log, voice: &voice, seed, known: Mutex::new(known), failed, traced, watched };
+    let mut done = 0;
+    while done < count {
+        let some = (1 + dice.below(60)).min(count - done);
+        if dice.below(2) == 0 {
+            driver.threads(&mut dice, some)?
+        } else {
+            driver.alone(&mut dice, some)?
+        }
+        if dice.below(2) == 0 {
+            driver.checkpoint(&mut dice)?
+        }
+        done += some;
+    }
+    Ok(())
+}
+
 fn recover(dir: &str) -> Result<()> {
     let voice = Voice;
-    let log = options(0).open(dir)?;
+    let log = open(dir, 0)?;
     finish_cut(&log, |_, _| ())?;
-    notes::check(&log)?;
-    let mut next = 0;
+    anew::finish(&log, &notes::check(&log)?, |_, _| ())?;
+    let mut next = notes::check(&log)?.next();
     for record in &log {
         let record = record?;
         let payload = record.payload();

@@ -27,14 +27,13 @@ pub struct OwnedRecord {
 #[derive(Debug)]
 pub struct Records<'a> {
     walk: Walk,
-    failed: bool,
     _inspector: PhantomData<&'a Inspector>,
 }
 
 impl Records<'_> {
     pub(super) fn new(inspector: &Inspector, view: Arc<Manifest>, from: u64) -> Records<'_> {
         let walk = Walk::new(Arc::clone(&inspector.disk), view, from, Until::End);
-        Records { walk, failed: false, _inspector: PhantomData }
+        Records { walk, _inspector: PhantomData }
     }
 
     /// Ends at some moment of the log, however fast a writer goes on.
@@ -75,12 +74,7 @@ impl Iterator for Records<'_> {
     type Item = Result<OwnedRecord>;
 
     fn next(&mut self) -> Option<Result<OwnedRecord>> {
-        if self.failed {
-            return None;
-        }
-        let next = self.walk.next_owned().transpose();
-        self.failed = matches!(next, Some(Err(_)));
-        next
+        self.walk.next_owned().transpose()
     }
 }
 

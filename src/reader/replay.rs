@@ -13,12 +13,11 @@ use crate::inspect::beside::Walk;
 #[derive(Debug)]
 pub struct ReaderReplay {
     walk: Walk,
-    failed: bool,
 }
 
 impl ReaderReplay {
     pub(super) fn new(walk: Walk) -> ReaderReplay {
-        ReaderReplay { walk, failed: false }
+        ReaderReplay { walk }
     }
 
     /// The next record's LSN and payload, in memory of this replay: None at the end. Faster than the iterator, since nothing is
@@ -43,10 +42,7 @@ impl ReaderReplay {
     /// ```
     #[inline]
     pub fn next_payload(&mut self) -> Result<Option<(Lsn, &[u8])>> {
-        if self.failed {
-            return Ok(None);
-        }
-        let found = self.walk.next().inspect_err(|_| self.failed = true)?;
+        let found = self.walk.next()?;
         Ok(found.map(|found| (Lsn::new(found.lsn), self.walk.payload(found))))
     }
 }
@@ -55,12 +51,7 @@ impl Iterator for ReaderReplay {
     type Item = Result<OwnedRecord>;
 
     fn next(&mut self) -> Option<Result<OwnedRecord>> {
-        if self.failed {
-            return None;
-        }
-        let next = self.walk.next_owned().transpose();
-        self.failed = matches!(next, Some(Err(_)));
-        next
+        self.walk.next_owned().transpose()
     }
 }
 

@@ -282,3 +282,20 @@ fn what_was_appended_since_is_no_damage() {
         assert!(matches!(records.tail(), Some(Tail::Unclean { .. })));
     }
 }
+
+#[test]
+fn behind_an_error_nothing_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = options().open(dir.path()).unwrap();
+    let lsns = write(&log, 0..100);
+    damage(dir.path(), lsns[50]);
+    let inspector = Inspector::open(dir.path()).unwrap();
+    let mut records = inspector.records();
+    assert_eq!(records.by_ref().take_while(Result::is_ok).count(), 50);
+    assert!(records.next().is_none());
+    let reader = duralog::Reader::open(dir.path()).unwrap();
+    let mut replay = reader.replay().unwrap();
+    while let Ok(Some(_)) = replay.next_payload() {}
+    assert_eq!(replay.next_payload().unwrap(), None);
+    assert!(replay.next().is_none());
+}

@@ -6,6 +6,7 @@
 //! after the look, bears it out (`view`). Else the walk goes on by that one, from where it stands.
 
 mod batch;
+mod newest;
 mod pause;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub(crate) use batch::Found;
 use batch::{At, Batch};
+use newest::{RETRIES, has_gone_on};
 
 use super::records::OwnedRecord;
 use super::view;
@@ -25,9 +27,6 @@ use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of};
 use crate::storage::{Access, Directory};
 use crate::{Lsn, walk};
-
-/// How often a walk looks again without coming further, and how often it runs after a writer that goes on.
-const RETRIES: usize = 16;
 
 /// How far a walk goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,11 +149,11 @@ impl Walk {
         &self.directory
     }
 
-    /// The next record. None: it has come to the end, or pauses.
+    /// The next record. None: it has come to the end, or pauses. To the end of the log it does not go on behind an error.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Found>> {
         match self.next_at_hand() {
-            None => self.next_by_steps(),
+            None => self.next_by_steps().inspect_err(|_| self.failed()),
             found => Ok(found),
         }
     }
@@ -342,154 +341,15 @@ impl Walk {
         }
     }
 
-    /// An end frame proves that the segment ends here, whatever became of it since: the walk goes on in the next one, if
-    /// that is in the log.
-    fn leave(&mut self, next: u64, stop: &Stop) -> Result<Then> {
-        if self.view.segments.get(self.index + 1).is_some_and(|entry| entry.id == next) {
-            return self.go_on();
+    /// There is nothing behind an error, for who wants all there is; who follows may ask again.
+    fn failed(&mut self) {
+        if self.until == Until::End {
+            (self.scan, self.batch, self.done) = (None, Batch::default(), true);
         }
-        let now = view::newest(&*self.directory)?;
-        if self.follows(&now, next) {
-            self.scan = None;
-            self.take_over(now)?;
-            self.index = self.view.segments.partition_point(|entry| entry.id < next);
-            return Ok(Then::GoOn);
-        }
-        let damage = walk::judge_by(&*self.directory, &self.view, self.index, stop, self.durable);
-        match damage {
-            Err(error) if view::says_the_same(&self.view, &now, self.index) => Err(error),
-            _ => self.adopt(now),
-        }
-    }
-
-    /// Whether by `now` segment `next` comes behind the one that the walk stands in, or did until that was given up.
-    fn follows(&self, now: &Manifest, next: u64) -> bool {
-        let Some(entry) = self.view.segments.get(self.index) else { return false };
-        let at = |id: u64| now.segments.iter().position(|entry| entry.id == id);
-        now.log_id == self.view.log_id
-            && match (at(entry.id), at(next)) {
-                (Some(here), Some(there)) => there == here + 1,
-                (None, Some(there)) => there == 0,
-                _ => false,
-            }
-    }
-
-    /// This segment is read to its end.
-    fn go_on(&mut self) -> Result<Then> {
-        self.scan = None;
-        let active = self.view.segments.get(self.index).is_some_and(|e| e.state == State::Active);
-        if active && self.view.clean_end.is_some() {
-            // The ready segments behind the active one hold nothing.
-            return self.settle(Tail::Clean);
-        }
-        self.index += 1;
-        Ok(Then::GoOn)
-    }
-
-    /// Nothing vouched for what lies behind `end`, when it was looked at.
-    fn ends(&mut self, mut scan: Scan, stop: &Stop, torn: bool) -> Result<Then> {
-        let now = view::newest(&*self.directory)?;
-        let at = Lsn::new(self.end);
-        let same = view::ends_the_same(&self.view, &now, self.index) && now.durable <= self.end;
-        // Of what was read before the walk came here a part may be as it was then.
-        if same && self.begun == self.end {
-            self.finish(if torn { Tail::Torn { at } } else { Tail::Unclean { at } });
-            return Ok(Then::GoOn);
-        }
-        if has_gone_on(&mut scan, stop) { self.chase(now) } else { self.adopt(now) }
-    }
-
-    /// The log goes on from `end`, where it ended a moment ago. So that a fast writer does not keep the walk
-    /// for ever, at some time that moment is the one to show.
-    fn chase(&mut self, now: Arc<Manifest>) -> Result<Then> {
-        self.adopt(now)?;
-        self.chases += 1;
-        if self.chases > self.enough {
-            self.finish(Tail::Unclean { at: Lsn::new(self.end) });
-        }
-        Ok(Then::GoOn)
-    }
-
-    /// An end that the manifest says, if the newest says it too.
-    fn settle(&mut self, tail: Tail) -> Result<Then> {
-        let now = view::newest(&*self.directory)?;
-        if !view::ends_the_same(&self.view, &now, self.index) {
-            return self.adopt(now);
-        }
-        if self.until != Until::End {
-            return Ok(Then::Pause);
-        }
-        self.finish(tail);
-        Ok(Then::GoOn)
-    }
-
-    /// A failure is one only if the newest manifest says the same of this segment.
-    fn fail(&mut self, error: Error) -> Result<Then> {
-        let now = view::newest(&*self.directory)?;
-        if view::says_the_same(&self.view, &now, self.index) { Err(error) } else { self.adopt(now) }
-    }
-
-    fn gone(&self, lsn: u64, head: u64) -> Error {
-        Error::Gone { lsn: Lsn::new(lsn), head: Lsn::new(head) }
-    }
-
-    /// Goes on by a newer manifest, where the walk stands.
-    fn adopt(&mut self, now: Arc<Manifest>) -> Result<Then> {
-        self.looks += 1;
-        if self.looks > RETRIES {
-            let what = "the log changes faster than it can be read";
-            let busy = std::io::Error::new(std::io::ErrorKind::ResourceBusy, what);
-            return Err(Error::io("read", self.path(), busy));
-        }
-        self.scan = None;
-        let base = view::base(&self.view, self.index);
-        let at = self.end.max(base + DATA_START);
-        // The segment that comes next is no longer there. If the checkpoint is not beyond where the walk stands, nothing was
-        // given up behind it: either all of it has been passed, or recovery dropped what was empty.
-        let cut = |last: &u64| *last >= base && *last >= now.checkpoint;
-        let passed = now.checkpoint > at || self.last.as_ref().is_some_and(cut);
-        if now.log_id != self.view.log_id || (view::base(&now, 0) > base && passed) {
-            return Err(self.gone(at, view::head(&now)));
-        }
-        self.take_over(now)?;
-        self.index = view::index_of(&self.view, base);
-        Ok(Then::GoOn)
-    }
-
-    /// Goes by `now`, if it has all that the walk has shown.
-    fn take_over(&mut self, now: Arc<Manifest>) -> Result<()> {
-        let head = view::head(&now);
-        // The log was cut, or recovered to less.
-        if let Some(last) = self.last.filter(|last| *last >= head && !view::holds(&now, *last)) {
-            return Err(self.gone(last, head));
-        }
-        self.durable = self.durable.max(now.durable);
-        self.view = now;
-        // Its batch is read again from its start, which is where the walk stands.
-        if !self.batch.whole {
-            self.batch.clear();
-        }
-        Ok(())
     }
 
     fn finish(&mut self, tail: Tail) {
         self.tail = Some(tail);
         self.done = true;
-    }
-}
-
-/// Whether the log goes on where this walk of an open segment stopped, when it is read again.
-fn has_gone_on(scan: &mut Scan, stop: &Stop) -> bool {
-    scan.go_to(cut_of(stop));
-    loop {
-        match scan.step() {
-            Ok(Step::Frame { head, .. }) if head.kind == Kind::Part => {}
-            Ok(Step::Frame { .. }) => return true,
-            Ok(Step::Stopped(again)) => {
-                let ends = matches!(again.why, Why::End { .. }) && again.open_batch.is_none();
-                return ends && again != *stop;
-            }
-            Err(_) => return false,
-        }
     }
 }
