@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 /// Lower layers first. A file may name its own layer's module and those before it.
 const LAYERS: [&[&str]; 8] = [
-    &["lsn", "checksum"],
+    &["lsn", "checksum", "sync"],
     &["error"],
     &["format"],
-    &["options"],
+    &["options", "progress", "observer"],
     &["storage"],
-    &["segment", "manifest"],
+    &["segment", "manifest", "watermark"],
     &["walk", "log", "inspect", "reader"],
     &["typed"],
 ];
@@ -52,7 +52,7 @@ fn forbidden<'a>(own: &str, line: &'a str) -> Option<&'a str> {
     })
 }
 
-/// Siblings of the top layer may build on one another in this order; others of one layer may not.
+/// These siblings may build on one another; others of one layer may not.
 fn is_allowed_sibling(own: &str, name: &str) -> bool {
     matches!(
         (own, name),
@@ -60,6 +60,10 @@ fn is_allowed_sibling(own: &str, name: &str) -> bool {
             | ("inspect", "walk" | "log")
             | ("reader", "inspect" | "log")
             | ("format", "format")
+            | ("options", "progress" | "observer")
+            | ("progress" | "observer", "options")
+            | ("manifest", "watermark")
+            | ("watermark", "manifest")
     )
 }
 
