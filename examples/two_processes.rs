@@ -4,40 +4,30 @@
 //! `../shared/data/loghub` is at hand, else made-up ones, and goes on after its death where its log ends. The follower puts what
 //! comes into a file of its own, together with the position behind it, and goes on from there.
 
-use std::error::Error;
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::Outcome;
 use duralog::{Log, Lsn, Options, Reader};
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const LINES: usize = 2000;
 
 /// The lines to append. Each is told from all others by its number.
-fn lines() -> Vec<String> {
-    let hub = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/loghub");
-    let mut files: Vec<PathBuf> = fs::read_dir(hub)
-        .map(|files| files.filter_map(|file| Some(file.ok()?.path())).collect())
-        .unwrap_or_default();
-    files.retain(|path| path.extension().is_some_and(|e| e == "log"));
-    files.sort();
-    let text = files.first().and_then(|path| fs::read(path).ok()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let real = text.lines().map(str::to_owned).take(LINES);
-    let made_up = (0..LINES).map(|n| format!("something happened, {}", "again and ".repeat(n % 9)));
-    let lines = real.chain(made_up).take(LINES);
-    lines.enumerate().map(|(n, line)| format!("{n} {line}")).collect()
+fn lines() -> Outcome<Vec<String>> {
+    let lines = common::lines()?.into_iter().take(LINES);
+    Ok(lines.enumerate().map(|(n, line)| format!("{n} {line}")).collect())
 }
 
 /// Appends what the log does not hold yet, and says the number of each line once it is durable.
-fn write(dir: &Path) -> Result<()> {
+fn write(dir: &Path) -> Outcome {
     let log = Options::new().segment_size(256 << 10).open(dir)?;
     let there = log.replay().count();
-    for (n, line) in lines().iter().enumerate().skip(there) {
+    for (n, line) in lines()?.iter().enumerate().skip(there) {
         log.append_durable(line.as_bytes())?;
         println!("{n}");
         std::thread::sleep(Duration::from_micros(300));
@@ -53,7 +43,7 @@ struct Kept {
 }
 
 impl Kept {
-    fn load(path: PathBuf) -> Result<Kept> {
+    fn load(path: PathBuf) -> Outcome<Kept> {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => vec![0; 8],
@@ -62,14 +52,14 @@ impl Kept {
         Ok(Kept { path, bytes })
     }
 
-    fn position(&self) -> Result<Lsn> {
+    fn position(&self) -> Outcome<Lsn> {
         let position = self.bytes.first_chunk().ok_or("cut short")?;
         Ok(Lsn::new(u64::from_le_bytes(*position)))
     }
 
     /// Atomically, so that position and records are always of one moment. (Across a loss of power it would take a sync of the
     /// file before and of the directory after.)
-    fn store(&mut self, position: Lsn) -> Result<()> {
+    fn store(&mut self, position: Lsn) -> Outcome {
         let new = self.path.with_extension("new");
         let (first, _) = self.bytes.split_first_chunk_mut().ok_or("cut short")?;
         *first = position.get().to_le_bytes();
@@ -81,7 +71,7 @@ impl Kept {
 }
 
 /// Takes in what comes, from where it was.
-fn follow(dir: &Path) -> Result<()> {
+fn follow(dir: &Path) -> Outcome {
     let reader = Reader::open(dir)?;
     let mut kept = Kept::load(dir.with_extension("kept"))?;
     let mut follower = reader.follow(kept.position()?)?;
@@ -101,13 +91,13 @@ fn follow(dir: &Path) -> Result<()> {
     }
 }
 
-fn start(what: &str, dir: &Path) -> Result<Child> {
+fn start(what: &str, dir: &Path) -> Outcome<Child> {
     let mut child = Command::new(std::env::current_exe()?);
     Ok(child.arg(what).arg(dir).stdout(Stdio::piped()).spawn()?)
 }
 
 /// The last number that the writer says before it has said `until`, or ends. Then it is killed.
-fn let_write(dir: &Path, until: usize) -> Result<usize> {
+fn let_write(dir: &Path, until: usize) -> Outcome<usize> {
     let mut writer = start("write", dir)?;
     let mut last = 0;
     let mut said = BufReader::new(writer.stdout.take().ok_or("no pipe")?).lines();
@@ -127,7 +117,7 @@ fn let_write(dir: &Path, until: usize) -> Result<usize> {
     Ok(rest.parse().map_or(last, |rest: usize| if rest == last + 1 { rest } else { last }))
 }
 
-fn main() -> Result<()> {
+fn main() -> Outcome {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["write", dir] => return write(Path::new(dir)),
@@ -149,7 +139,7 @@ fn main() -> Result<()> {
     let mut follower = start("follow", &dir)?;
     let acknowledged = let_write(&dir, usize::MAX)?;
     println!("the next writer acknowledged line {acknowledged} and closed the log");
-    let expected: String = lines().iter().map(|line| format!("{line}\n")).collect();
+    let expected: String = lines()?.iter().map(|line| format!("{line}\n")).collect();
     let until = Instant::now() + Duration::from_secs(20);
     let mut taken = String::new();
     while taken.len() < expected.len() && Instant::now() < until {
