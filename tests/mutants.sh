@@ -69,6 +69,8 @@ mutant note-taken-for-a-mark src/inspect/beside/mod.rs 's/if head.kind == Kind::
 mutant reset-keeps-the-records src/log/upkeep.rs 's/let slots = if change.anew \{ Vec::new\(\) \} else \{ (self.catalog.snapshot\(\)) \};/let slots = \1;/' --test reset
 interleaved reset-past-an-append src/log/reset.rs 's/if tail.writer.lsn\(\) <= lsn.get\(\).min\(first.segment\(\).base\(\)\) =>/if first.lsn() > 0 \&\& lsn.get() > 0 =>/' anew
 interleaved reset-not-told src/log/reset.rs 's/self.pass_over\(start\);/self.raise_durable(start);/' anew
+interleaved retention-by-an-ack-that-is-not-durable src/log/notes.rs 's/now\.slowest\(\)\.into_iter\(\)\.chain\(durable\.slowest\(\)\)\.min\(\)/durable.slowest().and(now.slowest())/' retention
+interleaved cap-passed-by-one src/log/retention.rs 's/if over == 0 \{/if over <= self.files.options.segment_size {/' retention
 interleaved reset-head-before-durable src/log/reset.rs 's/self.pass_over\(start\);//' anew
 mutant no-small-segment src/log/recover.rs 's/filter\(\|size\| \*size <= full\)/filter(|size| *size < 0)/' --test crash found_
 mutant reserve-not-kept-at-open src/log/files.rs 's/if filled \|\| !stock.had_reserve \{/if true {/' --test crash found_zero

@@ -25,6 +25,7 @@ mod read;
 mod reader;
 mod reset;
 mod retain;
+mod retention;
 mod ticket;
 
 use std::sync::Arc;
