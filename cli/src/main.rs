@@ -4,6 +4,7 @@ mod append;
 mod checkpoint;
 mod inspect;
 mod lines;
+mod opening;
 mod replay;
 mod verify;
 
@@ -80,12 +81,12 @@ fn no_output(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("standard output")
 }
 
-/// The options for the log in `dir`: if there is one, it keeps its segment size.
+/// The options to open the log in `dir`: if there is one, it keeps its segment size.
 fn options_for(dir: &Path) -> duralog::Options {
     // A log that cannot be read is reported by the open that follows.
     let newest =
         Inspector::open(dir).ok().and_then(|log| log.summary().segments.last().map(|s| s.size));
-    let options = duralog::Options::new();
+    let options = opening::shown(duralog::Options::new());
     match newest {
         Some(size) => options.segment_size(size),
         None => options,
