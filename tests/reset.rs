@@ -37,9 +37,9 @@ fn a_log_goes_on_exactly_where_it_is_told() {
         if commits {
             log.commit().unwrap();
         }
-        // The nearest that can be met, which lies in the window of the segment that was made ready; and a far one.
+        // One that is surely beyond the segments that were made, and a far one.
         for (to, closes) in [
-            (log.end().get().next_multiple_of(4096) + 4096, true),
+            (log.end().get().next_multiple_of(4096) + 3 * (64 << 10), true),
             (log.end().get().next_multiple_of(4096) + (1 << 40), false),
         ] {
             let dir = tempfile::tempdir().unwrap();
@@ -69,15 +69,95 @@ fn a_log_goes_on_exactly_where_it_is_told() {
     }
 }
 
+/// Windows never overlap: by an LSN a reader knows the segment, whatever became of it.
 #[test]
 fn where_a_log_cannot_begin_it_begins_behind() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     fill(&log, 3);
-    let end = log.end();
-    assert_eq!(log.reset_to(end).unwrap(), Lsn::new(end.get().next_multiple_of(4096) + 4096));
+    let windows = |dir: &Path| {
+        let inspector = Inspector::open(dir).unwrap();
+        inspector.summary().segments.iter().map(|s| s.base.get() + s.size).max().unwrap()
+    };
+    let used = windows(dir.path());
+    let start = log.reset_to(log.end()).unwrap();
+    assert!(start.get() >= used + 4096, "{start}, windows up to {used}");
     let odd = Lsn::new((1 << 30) + 1);
     assert_eq!(log.reset_to(odd).unwrap(), Lsn::new((1 << 30) + 4096));
+}
+
+/// A follower that does not know whether its reset came about asks again, also behind a crash, where the log goes on in
+/// another segment.
+#[test]
+fn a_reset_that_is_asked_for_again_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    fill(&log, 3);
+    let to = Lsn::new(1 << 40);
+    assert_eq!(log.reset_to(to).unwrap(), to);
+    drop(log);
+    let log = open(dir.path());
+    let start = log.head();
+    assert!(start > to);
+    assert_eq!(log.reset_to(to).unwrap(), start);
+    assert_eq!(log.append(b"behind").unwrap(), start);
+    // With something in it, it would be lost.
+    assert!(matches!(log.reset_to(to), Err(Error::OutOfRange { .. })));
+    assert_eq!(log.replay().count(), 1);
+}
+
+/// A follower that has shown nothing of the segment that it stands in does not pass over what was dropped there.
+#[test]
+fn p2_a_follower_that_has_shown_nothing_is_told_of_a_reset() {
+    for far in [4096, 1 << 20] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        log.set_metadata(b"term 1").unwrap();
+        log.commit().unwrap();
+        let mut follower = log.follow(log.head()).unwrap();
+        assert!(follower.try_next().unwrap().is_none());
+        log.append(b"dropped").unwrap();
+        log.reset_to(Lsn::new(log.end().get() + far)).unwrap();
+        for _ in 0..100 {
+            log.append(&[1; 1016]).unwrap();
+        }
+        log.commit().unwrap();
+        let next = follower.try_next();
+        assert!(matches!(next, Err(Error::Gone { .. })), "{next:?}");
+    }
+}
+
+fn sound(error: &Error) {
+    assert!(!error.is_corrupt(), "{error}");
+}
+
+/// What is dropped ends before the log is seen beyond it.
+#[test]
+fn p5_a_reset_is_no_damage_to_those_who_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stopping = StopOnDrop(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                log.replay().filter_map(Result::err).for_each(|error| sound(&error));
+            }
+        });
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let Ok(follower) = log.follow(log.head()) else { continue };
+                let mut follower = follower.published();
+                let next = (0..100).map(|_| follower.try_next());
+                next.filter_map(Result::err).for_each(|error| sound(&error));
+            }
+        });
+        for _ in 0..200 {
+            fill(&log, 3);
+            log.truncate_all().unwrap();
+        }
+        drop(stopping);
+    });
 }
 
 /// Exactly this: no file, no number, no record.

@@ -83,7 +83,10 @@ mod tests {
         let opening = opening(Duration::ZERO, &screen);
         opening.show(&at(16 << 20));
         let shown = screen.contents();
-        assert!(shown.contains("recovering") && shown.contains("16.00 MiB of 64.00 MiB"), "{shown}");
+        assert!(
+            shown.contains("recovering") && shown.contains("16.00 MiB of 64.00 MiB"),
+            "{shown}"
+        );
         opening.show(&at(64 << 20));
         assert_eq!(screen.contents(), "");
     }

@@ -23,8 +23,11 @@ pub(crate) struct Manifest {
     pub(crate) next_base: u64,
     pub(crate) clean_end: Option<u64>,
     pub(crate) segments: Vec<Entry>,
-    /// What all notes below `durable` come to.
+    /// What all notes below `noted` come to.
     pub(crate) notes: Notes,
+    /// `durable` as the file says it, which a watermark may raise.
+    #[serde(skip)]
+    pub(crate) noted: u64,
 }
 
 /// One segment of the log.
@@ -95,12 +98,14 @@ impl Manifest {
             return Err(damaged("its checksum is wrong"));
         }
         let body = covered.get(PREFIX_LEN + 8..).ok_or(wrong_len)?;
-        let (manifest, read): (Manifest, usize) = bincode::serde::decode_from_slice(body, config())
-            .map_err(|_| damaged("its body is malformed"))?;
+        let (mut manifest, read): (Manifest, usize) =
+            bincode::serde::decode_from_slice(body, config())
+                .map_err(|_| damaged("its body is malformed"))?;
         if read != body.len() {
             return Err(damaged("something follows its notes"));
         }
         manifest.check().map_err(damaged)?;
+        manifest.noted = manifest.durable;
         Ok(manifest)
     }
 
@@ -191,6 +196,7 @@ mod tests {
                 entry(3, State::Ready, 0),
             ],
             notes: notes(),
+            noted: 70_000,
         }
     }
 

@@ -123,11 +123,6 @@ impl Notes {
         &self.consumers
     }
 
-    /// The lowest position of all consumers.
-    pub(crate) fn slowest(&self) -> Option<u64> {
-        self.consumers.iter().map(|(_, position)| *position).min()
-    }
-
     /// What a manifest's checksum cannot say.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let positions = self.consumers.iter().map(|(_, position)| *position).chain(self.archived);
@@ -201,10 +196,7 @@ mod tests {
         notes.apply(&Note::Removed { name: "c".into() });
         notes.apply(&Note::Removed { name: "never".into() });
         assert_eq!(notes.consumers(), [("a".to_owned(), 9), ("b".to_owned(), 3)]);
-        assert_eq!(
-            (notes.slowest(), notes.position("a"), notes.position("c")),
-            (Some(3), Some(9), None)
-        );
+        assert_eq!((notes.position("a"), notes.position("c")), (Some(9), None));
         assert_eq!(notes.check(), Ok(()));
     }
 

@@ -114,6 +114,7 @@ mod tests {
             next_base: 4 * 65536,
             clean_end: None,
             notes: Notes::default(),
+            noted: 0,
             segments: vec![
                 entry(1, State::Sealed, 65536 + 8000),
                 entry(2, State::Active, 0),

@@ -88,12 +88,18 @@ impl Engine {
         add(Holder::Checkpoint, checkpoint, upkeep.checkpointed.elapsed());
         drop(upkeep);
         let tail = self.tail.lock();
-        let notes = tail.notes.current();
-        for (name, position) in notes.consumers() {
-            let since = tail.notes.since(name).elapsed();
-            add(Holder::Consumer(name.clone()), *position, since);
+        let durable = self.durable();
+        // As a checkpoint asks: what is not durable lets go of nothing yet.
+        let mut positions = std::collections::BTreeMap::new();
+        for (name, position) in tail.notes.positions(durable) {
+            let least = positions.entry(name).or_insert(position);
+            *least = position.min(*least);
         }
-        if let Some(archived) = notes.archived {
+        for (name, position) in positions {
+            let since = tail.notes.since(&name).elapsed();
+            add(Holder::Consumer(name), position, since);
+        }
+        if let Some(archived) = tail.notes.as_of(durable).archived {
             add(Holder::Archive, archived, tail.notes.archived_since().elapsed());
         }
         blockers

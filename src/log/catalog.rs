@@ -21,7 +21,8 @@ pub(crate) struct Slot {
     identity: Identity,
     end: AtomicU64,
     open: Mutex<Open>,
-    /// When it left the log.
+    /// When this instance ended it; and when it left the log.
+    ended: Mutex<Option<Instant>>,
     retired: Mutex<Option<Instant>>,
     /// Cloned by those who hold the file without having it open.
     hold: Arc<()>,
@@ -48,8 +49,9 @@ impl Slot {
     }
 
     fn new(identity: Identity, end: u64, open: Open) -> Arc<Slot> {
-        let (end, open, retired) = (AtomicU64::new(end), Mutex::new(open), Mutex::new(None));
-        Arc::new(Slot { identity, end, open, retired, hold: Arc::default() })
+        let (ended, retired) = (Mutex::new(None), Mutex::new(None));
+        let (end, open, hold) = (AtomicU64::new(end), Mutex::new(open), Arc::default());
+        Arc::new(Slot { identity, end, open, ended, retired, hold })
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -78,7 +80,13 @@ impl Slot {
     }
 
     pub(crate) fn set_end(&self, end: u64) {
+        self.ended.lock().get_or_insert_with(Instant::now);
         self.end.store(end, Ordering::Release);
+    }
+
+    /// For how long it has been full; none if an earlier instance filled it.
+    pub(crate) fn ended_for(&self) -> Option<Duration> {
+        self.ended.lock().map(|at| at.elapsed())
     }
 
     /// Opens the segment, or joins those who have it open. While the result lives, the file is

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::engine::Engine;
 use super::follow::{Follower, follow};
+use super::notes::Noted;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::notes::{MAX_CONSUMERS, Note, is_name};
@@ -73,11 +74,10 @@ impl Consumer {
     /// # Errors
     ///
     /// [`Error::NotDurable`] if the record is not durable yet: a crash could take it away, and its position would name
-    /// nothing. [`Error::OutOfRange`] beyond the end, [`Error::NotARecord`], [`Error::Gone`] if the record was cut
-    /// away, [`Error::InvalidConsumer`] if the consumer has been removed, and those of [`Log::append`].
+    /// nothing; also beyond the end. [`Error::NotARecord`], [`Error::Gone`] if the record was cut away, [`Error::InvalidConsumer`] if the consumer has been removed, and those of [`Log::append`].
     pub fn ack(&self, lsn: Lsn) -> Result<Lsn> {
         let position = self.behind(lsn)?;
-        self.note(|now| now.max(position))
+        self.note(|_, now| Ok(now.max(position)))
     }
 
     /// Follows the log from its position: what is durable, as it comes. Acknowledge what is done.
@@ -122,7 +122,14 @@ impl Consumer {
     pub fn seek(&self, position: Lsn) -> Result<Lsn> {
         self.check_durable(position.get(), position)?;
         self.engine.from(position)?;
-        self.note(|_| position.get())
+        self.note(|now, _| {
+            // A checkpoint that is under way has not asked for it.
+            if position.get() < now.floor {
+                let (head, end) = (Lsn::new(now.floor), Lsn::new(self.engine.end()));
+                return Err(Error::OutOfRange { lsn: position, head, end });
+            }
+            Ok(position.get())
+        })
     }
 
     /// Forgets the consumer: it holds nothing back any more. Not durable before the LSN that is returned is.
@@ -140,15 +147,16 @@ impl Consumer {
     /// ```
     pub fn remove(&self) -> Result<Lsn> {
         let lsn = self.engine.note(1 + self.name.len(), |now| {
-            now.position(&self.name).ok_or_else(|| self.unknown())?;
+            now.current().position(&self.name).ok_or_else(|| self.unknown())?;
             Ok(Some(Note::Removed { name: self.name.to_string() }))
         })?;
         lsn.ok_or(Error::Closed)
     }
 
-    fn note(&self, to: impl FnOnce(u64) -> u64) -> Result<Lsn> {
+    fn note(&self, to: impl Fn(&Noted, u64) -> Result<u64>) -> Result<Lsn> {
         let lsn = self.engine.note(9 + self.name.len(), |now| {
-            let position = to(now.position(&self.name).ok_or_else(|| self.unknown())?);
+            let position = now.current().position(&self.name).ok_or_else(|| self.unknown())?;
+            let position = to(now, position)?;
             Ok(Some(Note::Consumer { name: self.name.to_string(), position }))
         })?;
         lsn.ok_or(Error::Closed)
@@ -204,13 +212,14 @@ impl Log {
             return Err(invalid());
         }
         self.engine.note(9 + name.len(), |now| {
-            if now.position(name).is_some() {
+            if now.current().position(name).is_some() {
                 return Ok(None); // another thread's
             }
-            if now.consumers().len() >= MAX_CONSUMERS {
+            if now.current().consumers().len() >= MAX_CONSUMERS {
                 return Err(invalid());
             }
-            let position = self.engine.catalog.head();
+            // Or where it is about to be.
+            let position = self.engine.catalog.head().max(now.floor);
             Ok(Some(Note::Consumer { name: name.to_owned(), position }))
         })?;
         Ok(consumer)
@@ -258,9 +267,6 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn checkpoint_to_slowest(&self) -> Result<Reclaimed> {
-        match self.engine.slowest() {
-            Some(position) => self.engine.checkpoint(Lsn::new(position)),
-            None => self.engine.health.check().map(|()| Reclaimed::default()),
-        }
+        self.engine.checkpoint_to_slowest()
     }
 }

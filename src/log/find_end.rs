@@ -53,7 +53,12 @@ pub(super) fn find_end(files: &Files, manifest: &Manifest) -> Result<Found> {
             gauge.at(index, scan.offset())?;
             let next = scan.offset().saturating_add(PIECE);
             if let Some(stop) = scan
-                .run_to(next, |note| found.notes.apply(note))
+                .run_to(next, |lsn, note| {
+                    // The manifest has the others: again, with all that came behind them, they may not come to the same.
+                    if lsn >= manifest.noted {
+                        found.notes.apply(note);
+                    }
+                })
                 .map_err(|e| Error::io("pread", &path, e))?
             {
                 break stop;

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::engine::{Engine, Tail};
+use super::upkeep::{Change, ignore_gone};
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::frame::{Kind, frame_len};
 use crate::format::notes::{MAX_METADATA, Note, Notes};
 use crate::log::Log;
-use crate::sync::Instant;
+use crate::sync::{Instant, MutexGuard};
 
 /// The notes as they are, and as a crash might leave them. In `Tail`: their order is that of the log.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Noted {
     /// What those below some LSN come to, that was durable when it was looked at; and the ones behind.
     settled: Notes,
     pending: VecDeque<(u64, Note)>,
+    /// A checkpoint that is under way, or was made, may have given up what can be read from below.
+    pub(crate) floor: u64,
     /// Since when each consumer stands where it does, the archive too.
     since: BTreeMap<String, Instant>,
     archived_since: Instant,
@@ -34,6 +37,7 @@ impl Noted {
             current: notes.clone(),
             settled: notes,
             pending: VecDeque::new(),
+            floor: 0,
             since: BTreeMap::new(),
             archived_since: opened,
             opened,
@@ -59,14 +63,43 @@ impl Noted {
     }
 
     fn add(&mut self, lsn: u64, note: Note) {
+        self.stamp(&note);
         self.current.apply(&note);
-        match &note {
+        self.pending.push_back((lsn, note));
+    }
+
+    /// One that a manifest holds: behind all that are durable, and there are no others.
+    fn add_settled(&mut self, note: &Note) {
+        self.stamp(note);
+        self.settle(u64::MAX);
+        self.settled.apply(note);
+        self.current.apply(note);
+    }
+
+    fn stamp(&mut self, note: &Note) {
+        match note {
             Note::Consumer { name, .. } => drop(self.since.insert(name.clone(), Instant::now())),
             Note::Removed { name } => drop(self.since.remove(name)),
             Note::Archived(_) => self.archived_since = Instant::now(),
             Note::Metadata(_) => {}
         }
-        self.pending.push_back((lsn, note));
+    }
+
+    /// Each position that a consumer has, or that a crash may give back to it: some of the notes that are not durable may
+    /// survive, and the last of those counts.
+    pub(crate) fn positions(&self, durable: u64) -> Vec<(String, u64)> {
+        let mut positions = self.as_of(durable).consumers().to_vec();
+        let behind = self.pending.iter().filter(|(lsn, _)| *lsn >= durable);
+        positions.extend(behind.filter_map(|(_, note)| match note {
+            Note::Consumer { name, position } => Some((name.clone(), *position)),
+            _ => None,
+        }));
+        positions
+    }
+
+    /// Where the slowest of them is, if there is any: what lies above holds, whatever happens.
+    pub(crate) fn slowest(&self, durable: u64) -> Option<u64> {
+        self.positions(durable).iter().map(|(_, position)| *position).min()
     }
 
     /// Since when the consumer has stood where it does: as far as this instance knows.
@@ -85,10 +118,23 @@ impl Engine {
     pub(crate) fn note(
         &self,
         len: usize,
-        make: impl FnOnce(&Notes) -> Result<Option<Note>>,
+        make: impl Fn(&Noted) -> Result<Option<Note>>,
     ) -> Result<Option<Lsn>> {
-        let mut tail = self.tail_with_room(frame_len(len))?;
-        let note = make(tail.notes.current());
+        let noted = match self.tail_with_room(frame_len(len)) {
+            Ok(tail) => self.note_in(tail, &make),
+            // By a note who holds the log lets go of it: it must be possible where there is room for nothing else.
+            Err(Error::Full { .. }) => self.note_in_manifest(&make),
+            Err(error) => Err(error),
+        };
+        noted.inspect_err(|_| self.inform())
+    }
+
+    fn note_in(
+        &self,
+        mut tail: MutexGuard<'_, Tail>,
+        make: impl Fn(&Noted) -> Result<Option<Note>>,
+    ) -> Result<Option<Lsn>> {
+        let note = make(&tail.notes);
         let appended = match &note {
             Ok(Some(note)) => self.put_note(&mut tail, note).map(Some),
             // The room that was taken is given up with nothing in it but a mark, if one was due.
@@ -107,12 +153,36 @@ impl Engine {
         Ok(Lsn::new(lsn))
     }
 
-    /// Where the slowest consumer stands, if there is any.
+    /// Without a frame: a manifest takes it in as it does those below its durable position, and may spend the reserve.
+    /// So all must be durable, and no one may append before the manifest is. Some LSN that is durable.
+    fn note_in_manifest(
+        &self,
+        make: impl Fn(&Noted) -> Result<Option<Note>>,
+    ) -> Result<Option<Lsn>> {
+        loop {
+            self.wait_durable(self.end(), self.cuts()).or_else(ignore_gone)?;
+            let mut upkeep = self.keep_up();
+            self.health.check()?;
+            let mut tail = self.tail.lock();
+            let end = tail.writer.lsn();
+            if end > self.durable() {
+                continue; // what was smaller had room
+            }
+            let Some(note) = make(&tail.notes)? else { return Ok(None) };
+            let change = Change { note: Some(&note), ..Change::default() };
+            self.write_manifest_locked(&mut upkeep, &change, &tail)?;
+            tail.notes.add_settled(&note);
+            drop(tail);
+            drop(self.keep_reserve(&mut upkeep));
+            return Ok(Some(Lsn::new(end - 1)));
+        }
+    }
+}
+
+impl Engine {
+    /// Where the slowest consumer stands, or might after a crash, if there is any.
     pub(crate) fn slowest(&self) -> Option<u64> {
-        let tail = self.tail.lock();
-        let (now, durable) = (tail.notes.current(), tail.notes.as_of(self.durable()));
-        // Of both: neither a position that a crash would take back frees anything, nor is one who has just come passed over.
-        now.slowest().into_iter().chain(durable.slowest()).min()
+        self.tail.lock().notes.slowest(self.durable())
     }
 }
 
@@ -139,7 +209,7 @@ impl Log {
             return Err(Error::MetadataTooLarge { len: metadata.len() });
         }
         let note = Note::Metadata(metadata.to_vec());
-        let lsn = self.engine.note(1 + metadata.len(), |_| Ok(Some(note)))?;
+        let lsn = self.engine.note(1 + metadata.len(), |_| Ok(Some(note.clone())))?;
         lsn.ok_or(Error::Closed)
     }
 
@@ -220,13 +290,18 @@ impl Log {
         self.engine.tail.lock().notes.current().archived.map(Lsn::new)
     }
 
-    fn archive(&self, note: impl FnOnce(&Notes) -> Option<Note>) -> Result<()> {
-        match self.engine.note(9, |now| Ok(note(now)))? {
-            Some(lsn) => self.engine.commit_to(lsn)?,
+    fn archive(&self, note: impl Fn(&Notes) -> Option<Note>) -> Result<()> {
+        let engine = &self.engine;
+        let cuts = engine.cuts();
+        match engine.note(9, |now| Ok(note(now.current())))? {
+            // Not by its LSN: a checkpoint, or a cut, may have taken the note in.
+            Some(lsn) => engine.wait_durable(lsn.get() + 1, cuts).or_else(ignore_gone)?,
             // Another's, which may not be durable yet.
-            None => drop(self.engine.commit()?),
+            None => drop(engine.commit()?),
         }
-        self.engine.signal.wake();
+        // A checkpoint that did not know of it is under way no more.
+        drop(engine.upkeep.lock());
+        engine.signal.wake();
         Ok(())
     }
 }

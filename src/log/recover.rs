@@ -157,6 +157,7 @@ fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Res
         clean_end: None,
         segments: Vec::new(),
         notes: Notes::default(),
+        noted: 0,
     };
     manifest::store(directory, &manifest, true)?;
     Ok(manifest)

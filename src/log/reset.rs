@@ -1,7 +1,7 @@
 //! Beginning anew: `reset_to` at a later position, `truncate_all` behind the end.
 //!
 //! One manifest says it: before it all is there, after it nothing. It names no segment that ever held a record, so what
-//! was dropped cannot come back, and the new first window lies behind every LSN that was handed out.
+//! was dropped cannot come back, and the new first window lies behind every other that was ever named.
 
 use std::collections::VecDeque;
 
@@ -14,24 +14,28 @@ use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::{DATA_START, MAX_LSN, MAX_SEGMENT_SIZE};
 use crate::segment::SegmentWriter;
+use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 
 impl Log {
     /// Drops every record and goes on at `lsn`, or at the next position after it where a log can begin: where it now
     /// begins and ends. For a follower that installs a snapshot of its leader's.
     ///
-    /// A log can begin at multiples of 4096 that lie at least 4096 bytes behind the last record: there `lsn` is met
-    /// exactly. What is returned is also the new [`checkpoint`](Log::checkpoint_lsn),
-    /// [`durable`](Log::durable) and [`head`](Log::head). Durable on Ok; a crash before leaves all, after it nothing, and
-    /// nothing in between. What was dropped never comes back, and its LSNs are never used again. Replays that had begun may
-    /// still see it, and a segment that a reader holds goes when it lets go.
+    /// A log can begin at multiples of 4096 beyond the windows of all segments that it has made: there `lsn` is met
+    /// exactly. So it is wherever `lsn` lies three segments behind the end. What is returned is also the new
+    /// [`checkpoint`](Log::checkpoint_lsn), [`durable`](Log::durable) and [`head`](Log::head). Durable on Ok; a crash before
+    /// leaves all, after it nothing, and nothing in between. What was dropped never comes back, and its LSNs are never used
+    /// again. Replays that had begun may still see it, and a segment that a reader holds goes when it lets go.
+    ///
+    /// Who does not know whether it was done asks again: of a log that holds nothing at or behind `lsn` it is true already,
+    /// and stays so wherever that now begins.
     ///
     /// # Errors
     ///
-    /// Nothing changed: [`Error::OutOfRange`] below [`end`](Log::end), also if another thread appended past `lsn`
-    /// meanwhile; [`Error::InvalidOption`] so near to 2^63 that no segments would fit behind it; [`Error::Full`];
-    /// [`Error::Closed`]. With [`Error::Poisoned`] all or nothing is there when the log is opened anew. Who waits in
-    /// [`commit`](Log::commit) for a record that is dropped gets [`Error::Gone`].
+    /// Nothing changed: [`Error::OutOfRange`] below [`end`](Log::end) where there is something in the log, also if another
+    /// thread appended past `lsn` meanwhile; [`Error::InvalidOption`] so near to 2^63 that no segments would fit behind it;
+    /// [`Error::Full`]; [`Error::Closed`]. With [`Error::Poisoned`] all or nothing is there when the log is opened anew. Who
+    /// waits in [`commit`](Log::commit) for a record that is dropped gets [`Error::Gone`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -72,6 +76,7 @@ impl Log {
 impl Engine {
     fn truncate_all(&self) -> Result<()> {
         self.health.check()?;
+        self.let_oldest_go()?;
         let mut upkeep = self.keep_up();
         self.health.check()?;
         loop {
@@ -87,14 +92,16 @@ impl Engine {
 
     fn reset_to(&self, lsn: Lsn) -> Result<Lsn> {
         self.health.check()?;
-        if (self.catalog.head(), self.end()) == (lsn.get(), lsn.get()) {
+        let (head, end) = (self.catalog.head(), self.end());
+        if head == end && (self.checkpoint.load(Ordering::Acquire)..=end).contains(&lsn.get()) {
             // It is there already: no one who asks twice is sent on.
-            return self.checkpoint(lsn).map(|_| lsn);
+            return self.checkpoint(Lsn::new(end)).map(|_| Lsn::new(end));
         }
+        self.let_oldest_go()?;
         let mut upkeep = self.keep_up();
         self.health.check()?;
         loop {
-            let base = self.base_for(lsn)?;
+            let base = self.base_for(lsn, &upkeep)?;
             let first = self.make_at(&mut upkeep, base)?;
             let (id, start, size) =
                 (upkeep.stock.next_id, first.lsn(), first.segment().identity().size);
@@ -118,9 +125,9 @@ impl Engine {
         }
     }
 
-    /// The base of the first window whose records begin at or behind `lsn` and behind the end, and which holds no LSN
-    /// that was handed out: also not in its header, where one that was dropped would be found again.
-    fn base_for(&self, lsn: Lsn) -> Result<u64> {
+    /// The base of the first window whose records begin at or behind `lsn`, and which overlaps none that was ever named: by
+    /// an LSN a reader knows the segment, whatever became of it.
+    fn base_for(&self, lsn: Lsn, upkeep: &Upkeep) -> Result<u64> {
         let end = self.end();
         if lsn.get() < end {
             let head = Lsn::new(self.catalog.head());
@@ -129,11 +136,11 @@ impl Engine {
         // As far as a manifest goes (`Manifest::check`).
         let last = MAX_LSN - MAX_SEGMENT_SIZE - self.files.options.segment_size;
         let behind = lsn.get().checked_next_multiple_of(DATA_START).filter(|base| *base <= last);
-        let Some(behind) = behind else {
+        let base = behind.map(|at| upkeep.stock.next_base.max(at - DATA_START));
+        base.filter(|base| *base < last).ok_or_else(|| {
             let range = format!("at most {last}");
-            return Err(Error::InvalidOption { option: "reset_to", value: lsn.get(), range });
-        };
-        Ok(Some(behind - DATA_START).filter(|base| *base >= end).unwrap_or(behind))
+            Error::InvalidOption { option: "reset_to", value: lsn.get(), range }
+        })
     }
 
     /// A segment at `base`, which no manifest names.
@@ -157,7 +164,7 @@ impl Engine {
         self.health.check()?;
         // The windows of the ready ones may lie anywhere beside that of another first one.
         let ready = match first {
-            Some((lsn, first)) if tail.writer.lsn() <= lsn.get().min(first.segment().base()) => {
+            Some((lsn, first)) if tail.writer.lsn() <= lsn.get() => {
                 Some(std::mem::replace(&mut tail.ready, VecDeque::from([first])))
             }
             Some(_) => return Ok(None),
@@ -179,16 +186,17 @@ impl Engine {
         tail.unsynced.clear();
         tail.spoiled = false;
         tail.marked = start;
-        // In this order, so that `head <= durable <= end` also for who looks between; and so that who waits for what was
-        // dropped does not find it in the catalog.
-        self.end.store(start, Ordering::Release);
+        // In this order, so that `head <= durable <= end` also for who looks between; so that no one sees the log beyond a
+        // segment before that ends; and so that who waits for what was dropped does not find it in the catalog.
         let dropped = self.catalog.snapshot();
         let gone = self.catalog.replace(Slot::active(tail.writer.segment()), || {
             // As a cut: by this a follower knows that what it stands in was dropped. With the head, for who looks at both.
             dropped.iter().for_each(|slot| slot.set_end(slot.identity().base));
+            self.end.store(start, Ordering::Release);
             self.pass_over(start);
             self.checkpoint.store(start, Ordering::Release);
         });
+        upkeep.checkpointed = Instant::now();
         let first_id = tail.writer.segment().identity().id;
         drop(tail);
         let ready = ready.unwrap_or_default();

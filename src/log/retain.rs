@@ -18,15 +18,26 @@ impl Engine {
         if lsn.get() > durable {
             return Err(Error::NotDurable { lsn, durable: Lsn::new(durable) });
         }
+        self.checkpoint_to(|| Some(lsn.get()), false)
+    }
+
+    /// Past no consumer, also one that comes meanwhile.
+    pub(crate) fn checkpoint_to_slowest(&self) -> Result<Reclaimed> {
+        self.health.check()?;
+        self.checkpoint_to(|| self.slowest(), true)
+    }
+
+    fn checkpoint_to(&self, to: impl FnOnce() -> Option<u64>, asks: bool) -> Result<Reclaimed> {
         let mut upkeep = self.keep_up();
         // Again: a close may have come first, and after it the files are another's.
         self.health.check()?;
+        let Some(to) = to() else { return Ok(Reclaimed::default()) };
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
-        if lsn.get() <= checkpoint && !self.has_free(checkpoint) {
+        if to <= checkpoint && !self.has_free(checkpoint) {
             return Ok(Reclaimed::default());
         }
-        self.roll_if_below(&mut upkeep, lsn.get())?;
-        let reclaimed = self.free_below(&mut upkeep, Some(lsn.get()))?;
+        self.roll_if_below(&mut upkeep, to)?;
+        let reclaimed = self.free_below(&mut upkeep, Some(to), asks)?;
         drop(upkeep);
         // `durable` and `end` may have moved into a new segment: whoever waits in the old one is to let go of it.
         self.tell_due();
@@ -42,13 +53,19 @@ impl Engine {
     }
 
     /// Moves the checkpoint, or leaves it, and gives up every segment that no one needs.
-    pub(super) fn free_below(&self, upkeep: &mut Upkeep, to: Option<u64>) -> Result<Reclaimed> {
-        let checkpoint = self.checkpoint.load(Ordering::Acquire);
-        let checkpoint = to.map_or(checkpoint, |to| to.max(checkpoint));
+    /// `asks`: past no consumer.
+    pub(super) fn free_below(
+        &self,
+        upkeep: &mut Upkeep,
+        to: Option<u64>,
+        asks: bool,
+    ) -> Result<Reclaimed> {
         // First the manifest is durable, then the files go: a crash in between leaves files that
         // nothing names, never names without files (P10).
-        let change = Change { checkpoint: Some(checkpoint), ..Change::default() };
-        let first_kept = self.write_manifest(upkeep, &change)?;
+        let change = Change { checkpoint: Some(to.unwrap_or(0)), asks, ..Change::default() };
+        let manifest = self.write_manifest(upkeep, &change)?;
+        let first_kept = manifest.segments.first().map_or(0, |entry| entry.base);
+        let checkpoint = manifest.checkpoint;
         if self.checkpoint.swap(checkpoint, Ordering::AcqRel) < checkpoint {
             upkeep.checkpointed = crate::sync::Instant::now();
         }
@@ -126,6 +143,7 @@ impl Engine {
     /// never change, and what was cut can never come back (raft-wal's `ForceSeal`, etcd's lesson).
     pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
         self.health.check()?;
+        self.let_oldest_go()?;
         let mut upkeep = self.keep_up();
         self.health.check()?;
         let cut = self.cut_position(lsn)?;

@@ -43,8 +43,8 @@ impl Options {
     /// fill beyond that: [`roll`](crate::Log::roll) ends one that fills slowly. Looked at every quarter of `age`, at least
     /// once a minute.
     ///
-    /// A segment is as old as its file's modification time says, by the system's clock: a clock set forward makes all of
-    /// them older. A restored copy has the times that the copy has, so one that does not keep them begins anew. After a
+    /// A segment's age counts from when it was full. Of one that an earlier instance of the log filled the file's modification
+    /// time tells, by the system's clock: a clock set forward makes all of these older. A restored copy has the times that the copy has, so one that does not keep them begins anew. After a
     /// power cut a file's time may lag behind its last write by as much as the file system takes to write times: seconds,
     /// with the mount option `lazytime` up to a day. Where there is no time (a simulated disk) nothing is too old.
     ///
@@ -141,8 +141,12 @@ impl Engine {
         durable.min(archived.unwrap_or(MAX_LSN)).min(unsynced.unwrap_or(MAX_LSN))
     }
 
-    /// A file whose time cannot be read, or lies ahead, is not too old: what is kept too long can still go.
+    /// A file whose time cannot be read, or lies ahead, is not too old: what is kept too long can still go. Nor does every
+    /// file system set it for what is stored through a mapping (tmpfs does not), so it tells of earlier instances alone.
     fn is_older(&self, slot: &Slot, age: Duration) -> bool {
+        if let Some(ended) = slot.ended_for() {
+            return ended > age;
+        }
         let file = self.files.directory.open(&file_name(slot.identity().id), Access::Read);
         let modified = file.and_then(|file| file.status()).ok().and_then(|s| s.modified);
         let now = SystemTime::now();
@@ -153,6 +157,7 @@ impl Engine {
     /// was given up.
     pub(super) fn make_room(&self, upkeep: &mut Upkeep, next: bool) -> Result<()> {
         let Some((cap, when_full)) = self.files.options.retention.cap else { return Ok(()) };
+        let mut least = u64::MAX;
         loop {
             let others = self.segment_bytes(upkeep);
             let stock = &mut upkeep.stock;
@@ -173,8 +178,10 @@ impl Engine {
                 WhenFull::DropOldest => self.droppable(upkeep, over),
                 WhenFull::Refuse => None,
             };
+            // What went must have made room: a file that cannot be removed, or that a reader was faster to hold, does not.
+            let lsn = lsn.filter(|_| over < std::mem::replace(&mut least, over));
             let Some(lsn) = lsn else { return Err(self.cap_is_met(cap)) };
-            self.free_below(upkeep, Some(lsn))?;
+            self.free_below(upkeep, Some(lsn), false)?;
         }
     }
 
@@ -221,6 +228,18 @@ impl Engine {
     /// Whether the oldest segments are given up to make room.
     pub(super) fn drops_oldest(&self) -> bool {
         matches!(self.files.options.retention.cap, Some((_, WhenFull::DropOldest)))
+    }
+
+    /// At a cap that drops the oldest: what is full becomes what can go. For who takes the upkeep lock for long.
+    pub(super) fn let_oldest_go(&self) -> Result<()> {
+        if !self.drops_oldest() || !self.tail.lock().ready.is_empty() {
+            return Ok(());
+        }
+        match self.provide_segment() {
+            // Whoever needs the segment meets it again.
+            Err(Error::Full { .. }) => Ok(()),
+            provided => provided,
+        }
     }
 
     /// Whether only a sync is missing for the oldest segment to be one that can go.

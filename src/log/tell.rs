@@ -288,7 +288,7 @@ impl Engine {
             let end = match manifest.segments.iter().find(|entry| entry.id == id) {
                 Some(entry) if entry.state == State::Sealed => Some(entry.end),
                 Some(_) => None,
-                None => slot.end().filter(|end| *end <= manifest.checkpoint),
+                None => slot.end().filter(|end| *end <= manifest.checkpoint.min(self.durable())),
             };
             let Some(end) = end else { break };
             upkeep.newest_sealed = id;

@@ -9,8 +9,10 @@ use super::files::{self, Made};
 use super::retention::is_cap;
 use super::tell::News;
 use crate::error::{Error, Result};
+use crate::format::DATA_START;
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
+use crate::format::notes::Note;
 use crate::manifest;
 use crate::segment::{Segment, SegmentWriter, Way};
 
@@ -29,6 +31,10 @@ pub(super) struct Change<'a> {
     pub(super) cut: Option<u64>,
     /// All records are left out: the next ready segment is active, and the log begins there.
     pub(super) anew: bool,
+    /// The checkpoint passes no consumer.
+    pub(super) asks: bool,
+    /// Taken in with all that are durable, which are all.
+    pub(super) note: Option<&'a Note>,
 }
 
 impl Engine {
@@ -83,7 +89,7 @@ impl Engine {
         // First: on a full disk the next segment may need the space.
         let released = self.release_retired(upkeep).1;
         if let Some(lsn) = self.expired() {
-            self.free_below(upkeep, Some(lsn))?;
+            self.free_below(upkeep, Some(lsn), true)?;
         }
         let provided = if self.tail.lock().ready.is_empty() {
             self.provide(upkeep)
@@ -91,18 +97,22 @@ impl Engine {
             // Opened with more than the cap allows.
             self.make_room(upkeep, false)
         };
-        // At the cap all else goes on: what an archive lets go of is what makes room.
-        if !is_cap(&provided) {
-            provided?;
+        // Where there is no room all else goes on: what an archive lets go of is what makes room.
+        let full = match provided {
+            Err(error @ Error::Full { .. }) => Err(error),
+            provided => Ok(provided?),
+        };
+        // What had been held back for an archive may go once that has come further.
+        if self.has_free(self.checkpoint.load(std::sync::atomic::Ordering::Acquire)) {
+            self.free_below(upkeep, None, false)?;
         }
         if self.seals_due(upkeep) {
             self.write_manifest(upkeep, &Change::default())?;
         }
-        // What had been held back for an archive may go once that has come further.
-        if self.has_free(self.checkpoint.load(std::sync::atomic::Ordering::Acquire)) {
-            self.free_below(upkeep, None)?;
-        }
         released?;
+        if !is_cap(&full) {
+            full?;
+        }
         self.files.fill_reserve(&mut upkeep.stock).map(drop).map_err(|e| self.health.poison(e))
     }
 
@@ -242,19 +252,32 @@ impl Engine {
         sealed > upkeep.sealed
     }
 
-    /// Replaces the manifest; the base of the first segment that it names. `Full`: nothing has changed. Any
+    /// Replaces the manifest; the new one. `Full`: nothing has changed. Any
     /// other error poisons the log.
-    pub(super) fn write_manifest(&self, upkeep: &mut Upkeep, change: &Change<'_>) -> Result<u64> {
+    pub(super) fn write_manifest(
+        &self,
+        upkeep: &mut Upkeep,
+        change: &Change<'_>,
+    ) -> Result<Manifest> {
         // The append lock is not held across the system calls.
-        let manifest = self.compose(upkeep, change, &self.tail.lock());
+        let mut tail = self.tail.lock();
+        let manifest = self.compose(upkeep, change, &tail);
+        // Who comes to stand somewhere from here on has not been asked.
+        let before = tail.notes.floor;
+        if change.checkpoint.is_some() {
+            let kept = manifest.segments.first().map_or(0, |entry| entry.base + DATA_START);
+            tail.notes.floor = before.max(kept.min(manifest.checkpoint));
+        }
+        drop(tail);
         // What gives space back, or ends the use of the log, may spend the reserve; a new segment may not.
         let reserve = change.checkpoint.is_some() || change.clean_end.is_some() || change.recycled;
-        self.store(upkeep, &manifest, reserve)?;
+        self.store(upkeep, &manifest, reserve)
+            .inspect_err(|_| self.tail.lock().notes.floor = before)?;
         // Sealed for good: open from now on only while someone reads.
         let sealed = |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);
         let slots = self.catalog.snapshot();
         slots.iter().filter(|slot| sealed(slot.identity().id)).for_each(|slot| slot.loosen());
-        Ok(manifest.segments.first().map_or(0, |entry| entry.base))
+        Ok(manifest)
     }
 
     /// The same, with the tail locked by the caller until the manifest is durable.
@@ -282,8 +305,15 @@ impl Engine {
         let mut segments: Vec<Entry> = Vec::new();
         // A cut makes all of them durable: what a note says holds whichever records are cut.
         let cut = change.anew || change.cut.is_some();
-        let notes = tail.notes.as_of(if cut { u64::MAX } else { durable });
-        let free_below = change.checkpoint.map(|to| to.min(notes.archived.unwrap_or(u64::MAX)));
+        let mut notes = tail.notes.as_of(if cut { u64::MAX } else { durable });
+        change.note.into_iter().for_each(|note| notes.apply(note));
+        let checkpoint = self.checkpoint.load(std::sync::atomic::Ordering::Acquire);
+        let checkpoint = change.checkpoint.map_or(checkpoint, |to| {
+            let slowest = tail.notes.slowest(durable).filter(|_| change.asks);
+            to.min(slowest.unwrap_or(u64::MAX)).max(checkpoint)
+        });
+        let free_below =
+            change.checkpoint.map(|_| checkpoint.min(notes.archived.unwrap_or(u64::MAX)));
         // The first that is not sealed is called active, whoever is appended to by now: recovery
         // starts there and follows the end frames.
         let open_state = |segments: &[Entry]| match segments.last().map(|entry| entry.state) {
@@ -314,11 +344,7 @@ impl Engine {
             Some(next) if change.anew || change.cut.is_some() => next.lsn(),
             _ => durable,
         };
-        let checkpoint = match change.checkpoint {
-            Some(checkpoint) => checkpoint,
-            None if change.anew => durable,
-            None => self.checkpoint.load(std::sync::atomic::Ordering::Acquire),
-        };
+        let checkpoint = if change.anew { durable } else { checkpoint };
         Manifest {
             log_id: self.files.log_id,
             generation: upkeep.stock.generation + 1,
@@ -329,6 +355,7 @@ impl Engine {
             clean_end: change.clean_end,
             segments,
             notes,
+            noted: durable,
         }
     }
 
@@ -369,7 +396,7 @@ impl Engine {
 }
 
 /// A cut back met the position that was waited for: then there is nothing to seal.
-fn ignore_gone(error: Error) -> Result<()> {
+pub(super) fn ignore_gone(error: Error) -> Result<()> {
     match error {
         Error::Gone { .. } | Error::OutOfRange { .. } => Ok(()),
         other => Err(other),

@@ -264,18 +264,18 @@ impl Scan {
     }
 
     /// Walks to the end, but not much further than to `offset`: none if the walk goes on there. What the notes on the way
-    /// say goes to `note`.
+    /// say goes to `note`, with their LSNs.
     pub(crate) fn run_to(
         &mut self,
         offset: u64,
-        mut note: impl FnMut(&Note),
+        mut note: impl FnMut(u64, &Note),
     ) -> io::Result<Option<Stop>> {
         while self.place.offset < offset {
             match self.step()? {
                 Step::Stopped(stop) => return Ok(Some(stop)),
                 Step::Frame { offset, head } if head.kind == Kind::Note => {
                     if let Some(said) = Note::decode(self.held(offset, head.len as usize)) {
-                        note(&said);
+                        note(self.place.base + offset, &said);
                     }
                 }
                 Step::Frame { .. } => {}

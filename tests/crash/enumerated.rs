@@ -112,7 +112,7 @@ fn scripts() -> Vec<(&'static str, Vec<Op>)> {
             "a reset",
             vec![Durable(40), Roll, Durable(50), Step, Append(9), ResetTo(2), Append(7), Commit],
         ),
-        ("a reset within a ready window", vec![Durable(40), Step, ResetTo(3), Durable(7), Roll]),
+        ("a reset to within a ready window", vec![Durable(40), Step, ResetTo(3), Durable(7), Roll]),
         (
             "all is truncated",
             vec![Durable(40), Roll, Append(9), TruncateAll, Append(7), Commit, TruncateAll],

@@ -257,8 +257,10 @@ impl Run {
                 self.model.committed_to(log.durable());
             }
             Op::ResetTo(halves) => {
-                let lsn = duralog::Lsn::new(log.end().get() + u64::from(*halves) * 2048);
-                let exact = lsn.get() % 4096 == 0 && lsn.get() >= log.end().get() + 4096;
+                let ahead = u64::from(*halves) * 2048 * self.way.pages;
+                let lsn = duralog::Lsn::new(log.end().get() + ahead);
+                let windows = 3 * 4096 * self.way.pages;
+                let exact = lsn.get() % 4096 == 0 && ahead >= windows;
                 self.model.reset_asked();
                 let reset = log.reset_to(lsn).inspect(|start| {
                     assert!(if exact { *start == lsn } else { *start >= lsn });

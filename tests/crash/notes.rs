@@ -68,9 +68,9 @@ impl Told {
         let consumers = self.0.iter().filter(|(key, _)| matches!(key, Key::Consumer(_)));
         let position = |value: &Value| <[u8; 8]>::try_from(&value[..]).ok().map(u64::from_le_bytes);
         let positions = consumers.flat_map(|(_, said)| {
-            let below = |(at, _): &&(Option<Lsn>, Value)| at.is_some_and(|at| at < durable);
-            let durable = said.versions.iter().rev().find(below);
-            [durable, said.versions.last()].into_iter().flatten().filter_map(|v| position(&v.1))
+            let below = |(at, _): &(Option<Lsn>, Value)| at.is_some_and(|at| at < durable);
+            let from = said.versions.iter().rposition(below).unwrap_or(0);
+            said.versions[from..].iter().filter_map(|(_, value)| position(value))
         });
         positions.min().map(Lsn::new)
     }

@@ -62,9 +62,10 @@ impl Follower {
                 if end.is_none_or(|end| base + standing.offset < end) {
                     return self.nothing(ended, bound);
                 }
-                let limit = slot.limit();
+                // Dropped whole: what comes next may begin inside its window.
+                let next = if end == Some(base) { base } else { slot.limit() };
                 self.let_go();
-                self.at = limit;
+                self.at = next;
             }
             if !self.go_in(bound)? {
                 return self.nothing(ended, bound);
