@@ -550,3 +550,35 @@ fn several_observers_are_told_the_same() {
     assert_eq!(told[0].len(), 2);
     assert!(told.iter().all(|each| *each == told[0]));
 }
+
+/// Dropped by a reset before any sync covered it: it is not told as complete and durable.
+#[test]
+fn what_a_reset_drops_is_not_told_as_sealed() {
+    let disk = SimDisk::new(1);
+    let seen = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&seen);
+    let observer = move |event: &Event<'_>| {
+        *counter.lock().unwrap() += usize::from(matches!(event, Event::Sealed(_)));
+    };
+    let log = Options::new().segment_size(64 << 10).observer(Arc::new(observer));
+    let log = log.open_on(&disk).unwrap();
+    log.append(b"never committed").unwrap();
+    log.roll().unwrap();
+    log.truncate_all().unwrap();
+    assert_eq!(*seen.lock().unwrap(), 0);
+}
+
+#[test]
+fn p6_a_failure_that_a_note_meets_is_told() {
+    let disk = SimDisk::new(1);
+    let failed = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&failed);
+    let observer = move |event: &Event<'_>| {
+        *counter.lock().unwrap() += usize::from(matches!(event, Event::Failed { .. }));
+    };
+    let options = Options::new().segment_size(64 << 10).write_method(WriteMethod::Pwrite);
+    let log = options.observer(Arc::new(observer)).open_on(&disk).unwrap();
+    disk.order(Fault::new(Call::Write, 1, 5));
+    log.set_metadata(b"x").unwrap_err();
+    assert_eq!(*failed.lock().unwrap(), 1);
+}

@@ -126,6 +126,23 @@ fn p10_what_is_too_old_goes_and_nothing_behind_what_is_not() {
     assert_eq!(log.replay().count(), 10);
 }
 
+/// Not every file system keeps a file's time by what is stored through a mapping: tmpfs does not.
+#[test]
+fn p10_what_is_young_stays_whatever_its_files_time_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = options().retain_age(HOUR).open(dir.path()).unwrap();
+    let young = log.append_durable(b"young").unwrap();
+    let path = dir.path().join(names(dir.path()).first().unwrap());
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    log.roll().unwrap();
+    file.set_modified(SystemTime::now() - 2 * HOUR).unwrap();
+    log.commit().unwrap();
+    sealed(&log, 1);
+    fill(&log);
+    sealed(&log, 2);
+    assert!(log.read(young).is_ok());
+}
+
 #[test]
 fn p10_age_needs_no_append_to_be_noticed() {
     let dir = tempfile::tempdir().unwrap();

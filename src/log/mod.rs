@@ -482,7 +482,8 @@ impl Drop for Log {
         // just being forked holds a copy of the descriptor.
         if self.engine.close_to_appends() {
             self.stop_threads();
-            drop(self.engine.upkeep.lock()); // a consumer may be making a segment
+            // A consumer may be making a segment.
+            drop(self.engine.upkeep.lock());
             // A ticket outlives its log, and the thread that waits for it may be the one that syncs.
             self.engine.end_for_good(false);
             self.engine.inform_all();

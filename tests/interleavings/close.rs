@@ -190,3 +190,27 @@ fn a_close_beside_a_failure_stores_nothing_afterwards() {
         assert!(files == bytes(&bench.disk), "stored after a close");
     });
 }
+
+/// A consumer outlives its log, and may be making a segment when that is dropped: the files are the next one's only then.
+#[test]
+fn p8_a_consumer_beside_a_drop_leaves_the_files_to_the_next() {
+    super::explore(|| {
+        let bench = Bench::new();
+        let log = bench.open();
+        let mut hand = bench.hand(&log, 1);
+        hand.append_durable(WHOLE);
+        let lsn = hand.diary.told[0].0;
+        let consumer = log.consumer(&"a".repeat(255)).unwrap();
+        // Until one more needs a segment; and now and then the one that is ready is gone too.
+        for _ in 0..15 + draw(2) * 44 {
+            consumer.ack(lsn).unwrap();
+        }
+        let acks = thread::spawn(move || (0..6).all(|_| consumer.ack(lsn).is_ok()));
+        drop((hand, log));
+        let next = bench.open();
+        let kept = next.append_durable(b"the next one's").unwrap();
+        acks.join().unwrap();
+        drop(next);
+        bench.crash(|log, _| assert_eq!(log.read(kept).unwrap().payload(), b"the next one's"));
+    });
+}
