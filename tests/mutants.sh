@@ -56,21 +56,35 @@ only=${1:-} edits=
 [ "$only" = --edits ] && only= edits=1
 mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, rolled: false });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/^        fs::fdatasync\(&self.fd\)\?;//' -p duralog-cli --test trace
-mutant notes-not-in-the-manifest src/log/upkeep.rs 's/let notes = tail.notes.as_of\(.*\);/let notes = crate::format::notes::Notes::default();/' --test crash power_cut
-mutant notes-not-walked src/log/find_end.rs 's/\|note\| found.notes.apply\(note\)/|_| ()/' --test crash power_cut
+mutant notes-not-in-the-manifest src/log/upkeep.rs 's/let mut notes = tail.notes.as_of\(.*\);/let mut notes = crate::format::notes::Notes::default();/' --test crash power_cut
+mutant notes-not-walked src/log/find_end.rs 's/if lsn >= manifest.noted \{/if lsn > u64::MAX - 1 {/' --test crash power_cut
 mutant note-kept-before-it-is-durable src/log/notes.rs 's/take_while\(\|\(lsn, _\)\| \*lsn < durable\)/take_while(|(lsn, _)| *lsn < durable.max(u64::MAX))/' --test crash power_cut
 mutant notes-cut-with-the-records src/log/upkeep.rs 's/if cut \{ u64::MAX \} else \{ durable \}/if cut { durable.min(change.cut.unwrap_or(0)) } else { durable }/' --test crash
-mutant consumer-freed-before-its-ack-is-durable src/log/notes.rs 's/now.slowest\(\).into_iter\(\).chain\(durable.slowest\(\)\).min\(\)/now.slowest().or(durable.slowest())/' --test notes
-mutant new-consumer-passed-over src/log/notes.rs 's/now.slowest\(\).into_iter\(\).chain\(durable.slowest\(\)\).min\(\)/durable.slowest().or(now.slowest())/' --test notes
-mutant archive-not-asked src/log/upkeep.rs 's/change.checkpoint.map\(\|to\| to.min\(notes.archived.unwrap_or\(u64::MAX\)\)\)/change.checkpoint/' --test notes
+mutant consumer-freed-before-its-ack-is-durable src/log/notes.rs 's/let mut positions = self.as_of\(durable\).consumers\(\).to_vec\(\);/let mut positions = self.current.consumers().to_vec();/' --test notes
+mutant new-consumer-passed-over src/log/notes.rs 's/let behind = self.pending.iter\(\).filter\(.*\);/let behind = self.pending.iter().take(0);/' --test notes
+mutant archive-not-asked src/log/upkeep.rs 's/checkpoint.min\(notes.archived.unwrap_or\(u64::MAX\)\)/checkpoint/' --test notes
 mutant archived-not-given-back src/log/upkeep.rs 's/if self.has_free\(.*\) \{/if false {/' --test notes
 mutant below-the-checkpoint-read-in-silence src/log/read.rs 's/if gone \|\| lsn.get\(\)/if lsn.get()/' --test notes
 mutant note-taken-for-a-mark src/inspect/beside/mod.rs 's/if head.kind == Kind::Mark \{/if head.kind != Kind::Record {/' --test reader note
 mutant reset-keeps-the-records src/log/upkeep.rs 's/let slots = if change.anew \{ Vec::new\(\) \} else \{ (self.catalog.snapshot\(\)) \};/let slots = \1;/' --test reset
-interleaved reset-past-an-append src/log/reset.rs 's/if tail.writer.lsn\(\) <= lsn.get\(\).min\(first.segment\(\).base\(\)\) =>/if first.lsn() > 0 \&\& lsn.get() > 0 =>/' anew
+interleaved reset-past-an-append src/log/reset.rs 's/if tail.writer.lsn\(\) <= lsn.get\(\) =>/if first.lsn() > 0 \&\& lsn.get() > 0 =>/' anew
 interleaved reset-not-told src/log/reset.rs 's/self.pass_over\(start\);/self.raise_durable(start);/' anew
-interleaved retention-by-an-ack-that-is-not-durable src/log/notes.rs 's/now\.slowest\(\)\.into_iter\(\)\.chain\(durable\.slowest\(\)\)\.min\(\)/durable.slowest().and(now.slowest())/' retention
+interleaved retention-by-an-ack-that-is-not-durable src/log/notes.rs 's/let mut positions = self.as_of\(durable\).consumers\(\).to_vec\(\);/let mut positions = self.current.consumers().to_vec();/' retention
 interleaved cap-passed-by-one src/log/retention.rs 's/if over == 0 \{/if over <= self.files.options.segment_size {/' retention
+interleaved drop-leaves-a-segment-being-made src/log/mod.rs 's/drop\(self.engine.upkeep.lock\(\)\);//' p8_a_consumer
+mutant reset-window-overlaps src/log/reset.rs 's/upkeep.stock.next_base.max\(at - DATA_START\)/at - DATA_START/' --test reset where_a
+mutant reset-passes-who-has-shown-nothing src/log/follow/advance.rs 's/if end == Some\(base\) \{ base \} else/if false { base } else/' --test reset p2_a_follower
+mutant reset-ends-late src/log/reset.rs 's/let dropped = self.catalog.snapshot\(\);/self.end.store(start, Ordering::Release); let dropped = self.catalog.snapshot();/' --test reset p5_a_reset
+mutant reset-not-there-when-asked-again src/log/reset.rs 's/\(self.checkpoint.load\(Ordering::Acquire\)..=end\).contains\(&lsn.get\(\)\)/lsn.get() == end/' --test reset a_reset_that
+mutant note-applied-again src/log/find_end.rs 's/if lsn >= manifest.noted \{/if lsn > 0 {/' --test holding p1_recovery
+mutant full-log-takes-no-note src/log/notes.rs 's/Err\(Error::Full \{ .. \}\) => self.note_in_manifest\(&make\),//' --test holding p7_who
+mutant slowest-of-the-last-note src/log/notes.rs 's/let behind = self.pending.iter\(\).filter\(.*\);/let behind = self.pending.iter().rev().take(1);/' --test holding p10_a_checkpoint
+mutant full-disk-keeps-what-was-archived src/log/upkeep.rs 's/Err\(error @ Error::Full \{ .. \}\) => Err\(error\),/Err(error @ Error::Full { .. }) => return Err(error),/' --test holding p7_on
+mutant consumer-stands-below-the-floor src/log/consumer.rs 's/self.engine.catalog.head\(\).max\(now.floor\)/self.engine.catalog.head()/' --test holding p10_where
+mutant seek-below-the-floor src/log/consumer.rs 's/if position.get\(\) < now.floor \{/if false {/' --test holding p10_where
+mutant sealed-though-never-synced src/log/tell.rs 's/manifest.checkpoint.min\(self.durable\(\)\)/manifest.checkpoint/' --test observer what_a_reset
+mutant failure-of-a-note-untold src/log/notes.rs 's/noted.inspect_err\(\|_\| self.inform\(\)\)/noted/' --test observer p6_a_failure
+mutant age-by-the-file-alone src/log/retention.rs 's/if let Some\(ended\) = slot.ended_for\(\) \{/if let Some(ended) = slot.ended_for().filter(|_| false) {/' --test retention p10_what_is_young
 interleaved reset-head-before-durable src/log/reset.rs 's/self.pass_over\(start\);//' anew
 mutant no-small-segment src/log/recover.rs 's/filter\(\|size\| \*size <= full\)/filter(|size| *size < 0)/' --test crash found_
 mutant reserve-not-kept-at-open src/log/files.rs 's/if filled \|\| !stock.had_reserve \{/if true {/' --test crash found_zero
@@ -143,7 +157,7 @@ interleaved poison-not-rung src/log/engine.rs 's/self\.syncer\.ring\(\);//' p6_a
 interleaved follower-position-behind-a-mark src/log/follow/mod.rs 's/base\(\) \+ place\.shown\)/base() + place.standing.offset)/' p2_a_follower
 interleaved published-followers-forgotten src/log/waiters.rs 's/tail\.watched = !tail\.waiters\.is_empty\(\);//' followers_see
 interleaved follower-looks-once src/log/follow/wait.rs 's/let woken = self\.has_moved\(\) \|\| parker/let woken = parker/' followers_see
-mutant retention-asks-no-consumer src/log/retention.rs 's/self\.slowest\(\)\.unwrap_or\(MAX_LSN\)/MAX_LSN/' --test retention p10_retention_waits
+mutant retention-asks-before-the-lock src/log/upkeep.rs 's/self.free_below\(upkeep, Some\(lsn\), true\)/self.free_below(upkeep, Some(lsn), false)/' --test holding p10_where
 mutant age-ignored src/log/retention.rs 's/since > age/age.is_zero() \&\& since > age/' --test retention p10_what_is_too_old
 mutant cap-not-asked src/log/upkeep.rs 's/^        self\.make_room\(upkeep, true\)\?;//' --test retention p10_a_log_that_drops
 mutant dropped-for-nothing src/log/retention.rs 's/if !slot\.is_read\(\) \&\& told\(&slot\)/if told(\&slot)/' --test retention p10_what_readers
