@@ -25,7 +25,7 @@ BUFFER = 1 << 20
 MANIFEST_MOST = 256 << 20  # a limit of this reader only
 
 Entry = namedtuple("Entry", "id base size salt state end")  # §4, a segment in the manifest
-Manifest = namedtuple("Manifest", "log_id durable next_id next_base clean_end segments notes")
+Manifest = namedtuple("Manifest", "log_id durable next_id next_base clean_end segments notes noted")
 # Where the walk of one segment stopped: `at` is the offset it got to, `x` the start of the batch
 # that was open there, else the same; `next` the id in the end frame, if that is what stopped it.
 Stop = namedtuple("Stop", "whole at x reason next", defaults=[None])
@@ -140,7 +140,7 @@ class Segment(File):  # §5
             raise BadFrame("wrong CRC of a frame")
         return kind, body[4:], following
 
-    def walk(self, bound, emit, notes):  # §6, 2 and 3; `bound` is an offset, or None if open
+    def walk(self, bound, emit, notes, noted):  # §6, 2 and 3; `bound` is an offset, or None if open
         o, batch = PAGE, []
         while o != bound:
             x = batch[0][0] - self.base if batch else o
@@ -154,7 +154,7 @@ class Segment(File):  # §5
                 return Stop(False, o, x, "an end frame", struct.unpack("<QQ", payload)[1])
             if kind in (MARK, NOTE) and batch:  # §5 batches
                 return Stop(False, o, x, "a mark or note inside a batch")
-            if kind == NOTE:
+            if kind == NOTE and self.base + o >= noted:  # §5, notes
                 notes.apply(payload)
             if kind in (RECORD, PART):
                 batch.append((self.base + o, payload))
@@ -301,8 +301,8 @@ def read_manifest(dir_fd):  # §4
     need(not tag or durable <= clean_end, "a clean end below what was durable", 32 + 57)  # rule 7
     need(not tag or watermark(slots, log_id) <= clean_end, "not the newest: see WATERMARK")  # §6, 5
     need(watermark(slots, log_id) <= next_base, "not the newest: see WATERMARK")  # §4, the watermark
-    durable = max(durable, watermark(slots, log_id))
-    return Manifest(log_id, durable, next_id, next_base, clean_end, segments, notes)
+    noted, durable = durable, max(durable, watermark(slots, log_id))
+    return Manifest(log_id, durable, next_id, next_base, clean_end, segments, notes, noted)
 
 
 def read_watermark(dir_fd):  # §4, the two slots
@@ -371,7 +371,7 @@ def walk_log(dir_fd, manifest, emit):  # §6 and its table
         file = open_segment(dir_fd, manifest.log_id, entry)
         # A sealed segment's notes are the manifest's already; read again they might undo later ones.
         notes = Notes() if entry.state == SEALED else manifest.notes
-        stop = file.walk(None if end is None else end - entry.base, emit, notes)
+        stop = file.walk(None if end is None else end - entry.base, emit, notes, manifest.noted)
         reason = stop.reason
         if stop.x != stop.at:
             reason += f" at {entry.base + stop.at}, inside the batch that begins here"
@@ -543,12 +543,17 @@ def self_test():
         mailer = lambda at: b"\2" + le("Q", at) + b"mailer"
         said = le("Q3sBQQ", 3, b"old", 1, 7, 1) + le("Q", 6) + b"mailer" + le("Q", 9)
         c = segment(1, (5, mailer(5)), (1, b"r"), (5, b"\1new"), (4, 2))
-        segment(2, (5, mailer(50)), (5, b"\4"), (5, b"\6?"))
-        for states, ends, want in (
-            ((ACTIVE, READY), {}, ["metadata\t" + b"new".hex(), "consumer\t50\t" + b"mailer".hex()]),
-            ((SEALED, ACTIVE), {1: c[3]}, ["metadata\t" + b"old".hex(), "consumer\t50\t" + b"mailer".hex()]),
+        d = segment(2, (5, mailer(50)), (5, b"\4"), (5, b"\6?"))
+        for states, ends, noted, new, archived, at in (
+            ((ACTIVE, READY), {}, 0, b"new", [], 50),
+            ((SEALED, ACTIVE), {1: c[3]}, 0, b"old", [], 50),
+            # Those below its durable LSN are in it already.
+            ((ACTIVE, READY), {}, c[3], b"old", [], 50),
+            ((ACTIVE, READY), {}, d[1], b"old", [], 9),
+            ((ACTIVE, READY), {}, d[2], b"old", ["archived\t7"], 9),
         ):
-            manifest(*states, ends=ends, notes=said)
+            want = ["metadata\t" + new.hex(), *archived, f"consumer\t{at}\t" + b"mailer".hex()]
+            manifest(*states, ends=ends, durable=noted, notes=said)
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
                 assert main(["--notes", path]) == 0
