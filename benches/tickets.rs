@@ -1,4 +1,4 @@
-//! What tickets and followers cost, and how late they are. `cargo bench --bench tickets [-- DIR]`.
+//! What tickets, followers, consumers and observers cost, and how late they are. `cargo bench --bench tickets [-- DIR]`.
 //!
 //! The variants of a figure take turns, and each is the median of its rounds.
 
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use duralog::{Log, Lsn, Options, SyncPolicy};
+use duralog::{Event, Log, Lsn, Options, SyncPolicy};
 
 const ROUNDS: usize = 9;
 
@@ -77,6 +77,10 @@ fn open(dir: &Path, options: Options) -> Log {
 
 fn commits(dir: &Path, calls: u32) {
     let log = open(&dir.join("log"), Options::new());
+    let watched = lazy().observer(Arc::new(|_: &Event<'_>| {}));
+    let watched = open(&dir.join("watched"), watched);
+    let consumed = open(&dir.join("consumed"), lazy());
+    let consumer = consumed.consumer("mailer").unwrap();
     let lazy = open(&dir.join("lazy"), lazy());
     let waker = Waker::noop();
     let mut variants: Vec<Variant<'_>> = vec![
@@ -98,6 +102,27 @@ fn commits(dir: &Path, calls: u32) {
                     let polled = Pin::new(&mut ticket).poll(&mut Context::from_waker(waker));
                     assert!(polled.is_pending());
                     lazy.commit_to(lsn).unwrap();
+                })
+            }),
+        ),
+        (
+            "append, an ack of the one before, commit_to",
+            Box::new(|| {
+                let mut last = consumed.append_durable(&[7; 100]).unwrap();
+                per_call(calls, || {
+                    let lsn = consumed.append(&[7; 100]).unwrap();
+                    consumer.ack(last).unwrap();
+                    consumed.commit_to(lsn).unwrap();
+                    last = lsn;
+                })
+            }),
+        ),
+        (
+            "with an observer that does nothing",
+            Box::new(|| {
+                per_call(calls, || {
+                    let lsn = watched.append(&[7; 100]).unwrap();
+                    watched.commit_to(lsn).unwrap();
                 })
             }),
         ),
@@ -134,9 +159,29 @@ fn appends(dir: &Path) {
         time
     };
     // The same segments again and again, and none is waited for.
-    let log = open(&dir.join("log"), lazy().segment_size(64 << 20).spare_segments(4));
+    let options = || lazy().segment_size(64 << 20).spare_segments(4);
+    let log = open(&dir.join("log"), options());
+    let watched = open(&dir.join("watched"), options().observer(Arc::new(|_: &Event<'_>| {})));
+    let measured = open(&dir.join("measured"), options().measure(true));
+    let consumed = open(&dir.join("consumed"), options());
+    let consumer = consumed.consumer("mailer").unwrap();
     let mut variants: Vec<Variant<'_>> = vec![
         ("append of 100 bytes", Box::new(|| append(&log))),
+        ("with an observer that does nothing", Box::new(|| append(&watched))),
+        ("with histograms", Box::new(|| append(&measured))),
+        ("in a log with a consumer", Box::new(|| append(&consumed))),
+        (
+            "an ack, instead of an append",
+            Box::new(|| {
+                let lsn = consumed.append_durable(&[7; 100]).unwrap();
+                let time = per_call(CALLS, || {
+                    consumer.ack(lsn).unwrap();
+                });
+                consumed.commit().unwrap();
+                consumed.checkpoint(consumed.durable()).unwrap();
+                time
+            }),
+        ),
         (
             "a follower waits for what is durable",
             Box::new(|| {
