@@ -118,8 +118,8 @@ pub enum Event<'a> {
     /// [`SealedSegment`].
     Sealed(&'a SealedSegment),
     /// A segment is out of the log by a checkpoint or a cut, no one reads it any more, and its file is kept to become
-    /// another. (Files of an earlier instance that open finds without a use are counted in
-    /// [`Recovery::segments_removed`].)
+    /// another; where [`Options::max_bytes`](crate::Options::max_bytes) wants its room it goes after all, untold. (Files of an
+    /// earlier instance that open finds without a use are counted in [`Recovery::segments_removed`].)
     Recycled {
         /// Its number.
         id: u64,
@@ -144,8 +144,9 @@ pub enum Event<'a> {
         /// What it gave back at once.
         reclaimed: Reclaimed,
     },
-    /// [`truncate_after`](crate::Log::truncate_after) took the records at `end` and above out of the log, durably; they
-    /// may lie in segments that were told to be sealed.
+    /// [`truncate_after`](crate::Log::truncate_after) took the records at `end` and above out of the log, durably, or
+    /// [`reset_to`](crate::Log::reset_to) or [`truncate_all`](crate::Log::truncate_all) all of them; they may lie in segments
+    /// that were told to be sealed.
     CutBack {
         /// The end of the last record kept.
         end: Lsn,
