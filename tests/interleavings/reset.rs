@@ -66,6 +66,7 @@ fn p1_p2_beginning_anew_beside_appends_and_commits() {
         reset.begun.store(true, Ordering::SeqCst);
         // Now and then so near that the appends get past it.
         let to = Lsn::new(log.end().get().next_multiple_of(4096) + draw(5) * 4096);
+        let mut passed = None;
         let done = match draw(2) {
             0 => first.unless_off(log.truncate_all()).is_some(),
             _ => match log.reset_to(to) {
@@ -73,7 +74,10 @@ fn p1_p2_beginning_anew_beside_appends_and_commits() {
                     assert!(log.end() > to);
                     false
                 }
-                reset => first.unless_off(reset).is_some_and(|at| at >= to),
+                reset => {
+                    passed = first.unless_off(reset).map(|at| to..at);
+                    passed.as_ref().is_some_and(|passed| passed.end >= to)
+                }
             },
         };
         reset.done.store(done, Ordering::SeqCst);
@@ -82,6 +86,8 @@ fn p1_p2_beginning_anew_beside_appends_and_commits() {
         let (diaries, seen): (Vec<_>, Vec<_>) = join(threads).into_iter().unzip();
         let mut diary = Diary::of(diaries.into_iter().chain([first.diary]));
         for (lsn, after) in seen.into_iter().flatten().filter(|_| done) {
+            let lost = passed.as_ref().is_some_and(|passed| passed.contains(&lsn));
+            assert!(!lost, "{lsn} was dropped, though it had got past {to}");
             assert!(!after || lsn >= head, "P2: {lsn} lies before what was dropped");
         }
         assert!(held.payload() == diary.told[0].1, "P10: a record that is held has changed");
