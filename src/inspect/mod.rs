@@ -112,7 +112,7 @@ impl Inspector {
         &self.summary
     }
 
-    /// All records, from the head.
+    /// All records, from the head to where the log ends at some moment since the walk began.
     pub fn records(&self) -> Records<'_> {
         Records::new(self, Arc::clone(&self.manifest), self.summary.head.get())
     }
@@ -167,7 +167,7 @@ impl Inspector {
         let (mut count, mut bytes) = (0, 0);
         let view = view::newest(&*self.disk)?;
         let head = view::head(&view);
-        let mut records = Records::new(self, view, head).bounded();
+        let mut records = Records::new(self, view, head);
         for record in records.by_ref() {
             (count, bytes) = (count + 1, bytes + record?.payload.len() as u64);
         }

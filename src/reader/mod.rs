@@ -193,7 +193,8 @@ impl Reader {
         Ok(Lsn::new(walk.passed().unwrap_or(0).max(durable)))
     }
 
-    /// All records from the head to the end as of now, durable or not.
+    /// All records from the head to the end, durable or not: to where the log ends at some moment of the replay, which is not
+    /// before now.
     ///
     /// To know the end for one, the rest of the last segment and those made ready behind it are searched for evidence
     /// of more: some 20 ms with segments of 64 MiB. A [`follow`](Reader::follow) does not.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use duralog::inspect::Inspector;
 use duralog::sim::SimDisk;
@@ -292,5 +293,36 @@ fn p5_damage_is_an_error_where_it_is_and_again() {
             let replay = Reader::open(dir.path()).unwrap().replay().unwrap();
             assert!(replay.last().unwrap().unwrap_err().is_corrupt());
         }
+    }
+}
+
+/// What goes on for ever elsewhere is shown to where it was at some moment.
+#[test]
+fn a_replay_beside_a_writer_ends() {
+    for slow in [false, true] {
+        let dir = in_memory();
+        let size = if slow { 16 << 10 } else { 1 << 20 };
+        let log = options().segment_size(size).open(dir.path()).unwrap();
+        write(&log, 0..10);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in (10..).take_while(|_| !stop.load(Ordering::Relaxed)) {
+                    write(&log, n..n + 1);
+                    std::thread::sleep(Duration::from_millis(u64::from(!slow)));
+                }
+            });
+            let began = Instant::now();
+            let replay = Reader::open(dir.path()).unwrap().replay().unwrap();
+            for (n, record) in (0..).zip(replay) {
+                assert_eq!(number(&record.unwrap().payload), n);
+                std::thread::sleep(Duration::from_micros(if slow { 500 } else { 0 }));
+                if began.elapsed() > Duration::from_secs(20) {
+                    stop.store(true, Ordering::Relaxed);
+                    panic!("still at it, with record {n}");
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub(crate) use batch::Found;
 use batch::{At, Batch};
-use newest::{RETRIES, has_gone_on};
+use newest::{CHASES, RETRIES, has_gone_on};
 
 use super::records::OwnedRecord;
 use super::view;
@@ -31,7 +31,8 @@ use crate::{Lsn, walk};
 /// How far a walk goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// To the end of the log, for which it looks at all evidence that it is the end.
+    /// To the end of the log, for which it looks at all evidence that it is the end: that of some moment, however fast a
+    /// writer goes on.
     End,
     /// It pauses at the end, and goes on when there is more.
     Published,
@@ -67,8 +68,8 @@ pub(crate) struct Walk {
     /// Looks since `end` last moved, and times that the writer was found to have gone on.
     looks: usize,
     chases: usize,
-    /// Such times that are enough.
-    enough: usize,
+    /// Where the next segment would have begun when it began: what lies there was appended since.
+    new_from: u64,
     tail: Option<Tail>,
     done: bool,
 }
@@ -91,7 +92,7 @@ impl Walk {
         let sealed = view.segments.partition_point(|entry| entry.state == State::Sealed);
         let index = view.segments.partition_point(|entry| entry.base + entry.size <= from);
         let index = index.min(sealed);
-        let durable = view.durable;
+        let (durable, new_from) = (view.durable, view.next_base);
         Walk {
             directory,
             view,
@@ -109,15 +110,10 @@ impl Walk {
             marked: 0,
             looks: 0,
             chases: 0,
-            enough: usize::MAX,
+            new_from,
             tail: None,
             done: false,
         }
-    }
-
-    /// Ends at some moment of the log, however fast a writer goes on.
-    pub(crate) fn end_in_time(&mut self) {
-        self.enough = RETRIES;
     }
 
     /// It need not walk from the start of a segment to where it begins to show records: who wants them alone, and not to
@@ -277,6 +273,14 @@ impl Walk {
         if bound.is_some_and(|bound| been && self.end - entry.base > bound) {
             // A cut between the last record and a mark that the walk has passed.
             return self.go_on();
+        }
+        if self.until == Until::End && !been && entry.base >= self.new_from {
+            // The moment when the one before ended is as good, and who reads slowly would never come to a later one.
+            self.chases += CHASES / RETRIES;
+            if self.chases > CHASES {
+                self.finish(Tail::Unclean { at: Lsn::new(self.end) });
+                return Ok(Then::GoOn);
+            }
         }
         match walk::scan(&*self.directory, &self.view, self.index, Access::Read) {
             Ok(mut scan) => {

@@ -13,8 +13,11 @@ use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::cut_of;
 use crate::{Lsn, walk};
 
-/// How often a walk looks again without coming further, and how often it runs after a writer that goes on.
+/// How often a walk looks again without coming further.
 pub(super) const RETRIES: usize = 16;
+/// How often it runs after a writer that goes on. Each time it has looked for evidence, which takes some 20 ms with segments
+/// of 64 MiB. A whole segment that is new counts for more.
+pub(super) const CHASES: usize = 256;
 
 impl Walk {
     /// An end frame proves that the segment ends here, whatever became of it since: the walk goes on in the next one, if
@@ -79,7 +82,7 @@ impl Walk {
     pub(super) fn chase(&mut self, now: Arc<Manifest>) -> Result<Then> {
         self.adopt(now)?;
         self.chases += 1;
-        if self.chases > self.enough {
+        if self.chases > CHASES {
             self.finish(Tail::Unclean { at: Lsn::new(self.end) });
         }
         Ok(Then::GoOn)
