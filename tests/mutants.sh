@@ -108,6 +108,9 @@ mutant reader-manifest-not-read-again src/inspect/beside/newest.rs 's/if view::s
 mutant reader-durable-elsewhere-believed src/inspect/beside/pause.rs 's/entry.is_some_and\(\|entry\| durable < entry.base \+ entry.size\)/entry.is_some()/' --test reader p1_
 mutant reader-end-frame-not-believed src/inspect/beside/newest.rs 's/\(None, Some\(there\)\) => there == 0,/(None, Some(_)) => false,/' --test reader gone
 mutant reader-position-behind-a-cut-taken src/inspect/beside/mod.rs 's/if bound.is_some_and\(\|bound\| self.from > entry.base \+ bound\) \{/if false \&\& bound.is_some_and(|bound| self.from > entry.base + bound) {/' --test reader gone
+mutant reader-position-where-a-page-ends-taken src/reader/position.rs 's/within == 0 \|\| within == DATA_START/within % DATA_START == 0/' --test reader p2_a_position_that
+mutant cut-before-a-roll-not-seen src/walk.rs 's/Step::Frame \{ .. \} => return Ok\(true\)/Step::Frame { .. } => return Ok(false)/' --test reader p2_a_position_behind
+mutant reader-start-behind-a-cut-taken src/inspect/beside/newest.rs 's/&& !view::holds\(&now, self.from - 1\)/\&\& false/' --test reader p2_a_follower_that
 mutant watermark-not-written-by-pwrite src/watermark.rs 's/self.file.write_at\(&slot, at as u64\).unwrap_or_default\(\);//' --test reader pwrite
 mutant reader-shows-what-is-published src/reader/follow.rs 's/let \(watch, until\) = \(None, Until::Durable\);/let (watch, until, mut walk) = (None, Until::Durable, walk); walk.set_until(Until::Published);/' --test reader p1_
 mutant reader-jumps-anywhere src/inspect/beside/mod.rs 's/\|\| matches!\(scan.step\(\), Ok\(Step::Frame \{ .. \}\)\);/|| scan.step().is_ok();/' --test reader

@@ -41,8 +41,8 @@ use crate::segment::open_checked;
 use crate::storage::{Access, Directory, Disk};
 use crate::{Lsn, walk};
 
-/// How often a verification is begun anew because a running writer let go of what it was about to read.
-const RETRIES: usize = 16;
+/// How often a look is begun anew because a running writer let go of what it was about to read.
+pub(crate) const RETRIES: usize = 16;
 
 /// A log, seen from outside.
 #[derive(Debug)]

@@ -131,6 +131,11 @@ impl Walk {
         self.tail
     }
 
+    /// Whether it follows from somewhere, and has passed nothing but what lies before.
+    fn has_shown_none(&self) -> bool {
+        self.until != Until::End && self.last.is_none_or(|last| last < self.from)
+    }
+
     /// Where the walk stands.
     pub(crate) fn end(&self) -> u64 {
         self.end
@@ -263,7 +268,7 @@ impl Walk {
         };
         let within = |lsn: u64| lsn > entry.base + DATA_START && lsn < entry.base + entry.size;
         let (_, bound) = walk::says(&self.view, self.index);
-        if self.until != Until::End && self.last.is_none() && within(self.from) {
+        if self.has_shown_none() && within(self.from) {
             // Whoever follows from here has seen what was before. It was cut, or published and lost in a crash.
             if bound.is_some_and(|bound| self.from > entry.base + bound) {
                 return Err(self.gone(self.from, view::head(&self.view)));
@@ -294,8 +299,9 @@ impl Walk {
                     && self.from <= self.durable
                 {
                     scan.go_to(self.from - entry.base);
-                    been =
-                        self.from == self.durable || matches!(scan.step(), Ok(Step::Frame { .. }));
+                    let at_an_end = [Some(self.durable), bound.map(|bound| entry.base + bound)];
+                    been = at_an_end.contains(&Some(self.from))
+                        || matches!(scan.step(), Ok(Step::Frame { .. }));
                     if been {
                         self.end = self.from;
                     }

@@ -6,7 +6,7 @@ use super::{Then, Until, Walk};
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::frame::Kind;
-use crate::format::manifest::{Manifest, State};
+use crate::format::manifest::{Entry, Manifest, State};
 use crate::inspect::view;
 use crate::log::Tail;
 use crate::segment::scan::{Scan, Step, Stop, Why};
@@ -140,6 +140,15 @@ impl Walk {
         // The log was cut, or recovered to less.
         if let Some(last) = self.last.filter(|last| *last >= head && !view::holds(&now, *last)) {
             return Err(self.gone(last, head));
+        }
+        // Until it has shown something, what lies right before where it began stands for that; but a checkpoint may take it.
+        let inside = |e: &Entry| e.base + DATA_START < self.from && self.from < e.base + e.size;
+        if self.has_shown_none()
+            && self.from > now.checkpoint
+            && self.view.segments.iter().any(inside)
+            && !view::holds(&now, self.from - 1)
+        {
+            return Err(self.gone(self.from, head));
         }
         self.durable = self.durable.max(now.durable);
         self.view = now;
