@@ -181,7 +181,7 @@ mutant stale-read-is-damage src/inspect/beside/mod.rs 's/ && has_gone_on\(&mut s
 mutant cut-records-shown-in-silence src/inspect/beside/newest.rs 's/!view::holds\(&now, \*last\)/false/' $inspect a_cut
 mutant freed-records-skipped-in-silence src/inspect/beside/newest.rs 's/ \|\| \(view::base\(&now, 0\) > base && passed\)//' $inspect p5_a_segment
 mutant interrupted-recovery-is-clean src/inspect/beside/mod.rs 's/return self.settle\(Tail::Unclean .*\);/return self.settle(Tail::Clean);/' $inspect an_interrupted
-mutant walk-runs-after-the-writer "src/inspect/beside/mod.rs src/inspect/beside/newest.rs" 's/self.chases > CHASES/self.chases > CHASES << 40/' --test reader a_replay_beside
+mutant walk-runs-after-the-writer "src/inspect/beside/mod.rs src/inspect/beside/newest.rs" 's/if self.has_chased_enough\(\)/if false/' --test reader a_replay_beside
 mutant walk-goes-on-behind-an-error src/inspect/beside/mod.rs 's/if self.until == Until::End \{/if self.until == Until::End \&\& self.done {/' $inspect behind_an_error
 mutant opened-again-yet-clean src/inspect/beside/newest.rs '/fn settle/,/^    }/ s/if !view::ends_the_same\(.*index\)/if false/' $inspect opened_again
 

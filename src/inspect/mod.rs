@@ -114,7 +114,10 @@ impl Inspector {
 
     /// All records, from the head to where the log ends at some moment since the walk began.
     pub fn records(&self) -> Records<'_> {
-        Records::new(self, Arc::clone(&self.manifest), self.summary.head.get())
+        let records = Records::new(self, Arc::clone(&self.manifest), self.summary.head.get());
+        // The inspector may have been opened long ago. If this fails, the walk says why.
+        let now = view::newest(&*self.disk);
+        records.at_least_to(now.map_or(0, |now| now.next_base))
     }
 
     /// The records from the first at or after `from`.

@@ -37,6 +37,12 @@ impl Records<'_> {
         Records { walk, _inspector: PhantomData }
     }
 
+    /// It does not end before a window that begins at `lsn` or later.
+    pub(super) fn at_least_to(mut self, lsn: u64) -> Self {
+        self.walk.at_least_to(lsn);
+        self
+    }
+
     /// How the log ends; none before the iterator has come there.
     ///
     /// ```

@@ -323,3 +323,16 @@ fn records_beside_a_writer_end() {
         assert!(began.elapsed().as_secs() < 20, "it goes on");
     });
 }
+
+/// What was appended between the opening of the inspector and the walk is not new, however much it is.
+#[test]
+fn records_hold_all_that_there_is_when_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = options().open(dir.path()).unwrap();
+    let inspector = Inspector::open(dir.path()).unwrap();
+    for n in 0..40 {
+        log.append(&[n; 16]).unwrap();
+        log.roll().unwrap();
+    }
+    assert_eq!(inspector.records().count(), 40);
+}

@@ -11,6 +11,7 @@ mod pause;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use batch::Found;
 use batch::{At, Batch};
@@ -26,6 +27,7 @@ use crate::log::Tail;
 use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of};
 use crate::storage::{Access, Directory};
+use crate::sync::Instant;
 use crate::{Lsn, walk};
 
 /// How far a walk goes.
@@ -68,6 +70,8 @@ pub(crate) struct Walk {
     /// Looks since `end` last moved, and times that the writer was found to have gone on.
     looks: usize,
     chases: usize,
+    /// How long it looked for evidence of more.
+    looked: Duration,
     /// Where the next segment would have begun when it began: what lies there was appended since.
     new_from: u64,
     tail: Option<Tail>,
@@ -110,6 +114,7 @@ impl Walk {
             marked: 0,
             looks: 0,
             chases: 0,
+            looked: Duration::ZERO,
             new_from,
             tail: None,
             done: false,
@@ -121,6 +126,11 @@ impl Walk {
     pub(crate) fn jumping(mut self) -> Walk {
         self.jumps = true;
         self
+    }
+
+    /// What lies in windows below `lsn` is not new.
+    pub(crate) fn at_least_to(&mut self, lsn: u64) {
+        self.new_from = self.new_from.max(lsn);
     }
 
     pub(crate) fn set_until(&mut self, until: Until) {
@@ -282,7 +292,7 @@ impl Walk {
         if self.until == Until::End && !been && entry.base >= self.new_from {
             // The moment when the one before ended is as good, and who reads slowly would never come to a later one.
             self.chases += CHASES / RETRIES;
-            if self.chases > CHASES {
+            if self.has_chased_enough() {
                 self.finish(Tail::Unclean { at: Lsn::new(self.end) });
                 return Ok(Then::GoOn);
             }
@@ -327,7 +337,10 @@ impl Walk {
         let (disk, index) = (&*self.directory, self.index);
         if self.until == Until::End {
             let Some(mut scan) = self.scan.take() else { return Ok(Then::GoOn) };
-            return match walk::judge_silently(disk, &self.view, index, &mut scan, stop) {
+            let began = Instant::now();
+            let judged = walk::judge_silently(disk, &self.view, index, &mut scan, stop);
+            self.looked += began.elapsed();
+            return match judged {
                 Ok(Verdict::Ends { torn, .. }) => self.ends(scan, stop, torn),
                 Ok(_) => self.go_on(),
                 // A running writer may have written this frame, and what vouches for it, since it was read:

@@ -1,6 +1,7 @@
 //! What the newest manifest says of what the walk met: only by that is it believed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Then, Until, Walk};
 use crate::error::{Error, Result};
@@ -15,9 +16,10 @@ use crate::{Lsn, walk};
 
 /// How often a walk looks again without coming further.
 pub(super) const RETRIES: usize = 16;
-/// How often it runs after a writer that goes on. Each time it has looked for evidence, which takes some 20 ms with segments
-/// of 64 MiB. A whole segment that is new counts for more.
-pub(super) const CHASES: usize = 256;
+/// How often it runs after a writer that goes on: a whole segment that is new counts for more. And how long it looks for evidence
+/// for that, which takes some 20 ms each time with segments of 64 MiB.
+pub(super) const CHASES: usize = 128;
+const CHASED: Duration = Duration::from_secs(1);
 
 impl Walk {
     /// An end frame proves that the segment ends here, whatever became of it since: the walk goes on in the next one, if
@@ -82,10 +84,14 @@ impl Walk {
     pub(super) fn chase(&mut self, now: Arc<Manifest>) -> Result<Then> {
         self.adopt(now)?;
         self.chases += 1;
-        if self.chases > CHASES {
+        if self.has_chased_enough() {
             self.finish(Tail::Unclean { at: Lsn::new(self.end) });
         }
         Ok(Then::GoOn)
+    }
+
+    pub(super) fn has_chased_enough(&self) -> bool {
+        self.chases > CHASES || self.looked > CHASED
     }
 
     /// An end that the manifest says, if the newest says it too.
