@@ -123,6 +123,8 @@ mutant salvage-leftovers-as-records src/inspect/salvage/mod.rs 's/Ends::Leftover
 mutant salvage-beyond-the-end-as-records src/inspect/salvage/mod.rs 's/_ if self\.ended => Some\(Doubt::BeyondEnd\)/_ if self.ended => doubt/' --test salvage what_was
 mutant salvage-without-evidence src/inspect/salvage/mod.rs 's/self\.report\.committed\(vouched\);/let vouched = 0; self.vouched = 0;/' --test salvage p5_of_an_open
 mutant salvage-takes-an-old-manifest src/inspect/salvage/plan.rs 's/len >= planned\.identity\.size \&\& source/len < 1 \&\& source/' --test salvage an_old
+mutant salvage-kind-of-a-mark-believed src/inspect/salvage/source.rs 's/let is_record = !matches!\(.*\);/let is_record = own > 0;/' --test salvaged p3
+mutant salvage-hands-out-unchecked src/inspect/salvage/source.rs 's/\.filter\(\|payload\| frame::is_valid\(spot\.head, payload, here\)\)//' --test salvaged p5_what_a
 mutant salvage-checks-without-credit src/inspect/salvage/source.rs 's/self\.credit -= len;/self.credit -= 0;/' --lib salvage
 mutant salvage-sums-not-shifted src/inspect/salvage/source.rs 's/checksum::shifted\(begun \^ before, head\.len\)/(begun ^ before)/' --lib salvage
 mutant salvage-unreadable-as-zeros src/inspect/salvage/source.rs 's/!self\.bad\.is_empty\(\) \&\& self\.is_bad\(offset\.\.end\)/false/' --lib salvage
