@@ -20,7 +20,7 @@ const RESERVE_SIZE: u64 = 512 << 10;
 /// A part of one that is worth keeping: room for the manifest of a few segments.
 const LEAST_RESERVE: u64 = 8 << 10;
 /// No allocation larger than a manifest can be.
-const MAX_SIZE: u64 = 64 << 20;
+pub(crate) const MAX_SIZE: u64 = 64 << 20;
 
 /// Reads the manifest, and what the watermark knows better. None: there is none.
 pub(crate) fn load(directory: &dyn Directory) -> Result<Option<Manifest>> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::Lsn;
 use crate::error::{Error, Result};
-use crate::format::frame::{Head, is_valid};
+use crate::format::frame::{Head, Kind, is_valid};
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
 use crate::format::{self, DATA_START};
 use crate::progress::{Gauge, PIECE};
-use crate::segment::scan::{Scan, Stop, Window};
+use crate::segment::scan::{Scan, Step, Stop, Window};
 use crate::segment::verdict::{Says, Verdict, cut_of, needs_evidence, verdict};
 use crate::segment::{file_name, id_of, open_checked};
 use crate::storage::{Access, Directory, File};
@@ -47,6 +47,26 @@ pub(crate) fn scan(
 fn scan_of(file: Arc<dyn File>, identity: &Identity, bound: Option<u64>) -> Scan {
     let window = Window::new(file, identity.size);
     Scan::new(window, identity.seed(), identity.base, identity.size, bound)
+}
+
+/// Whether records stand behind `end`, where this segment ends: then it was cut there. Behind the end of one that was rolled stands
+/// an end frame; behind one that a recovery ended, nothing that is valid.
+///
+/// # Errors
+///
+/// `Corrupt` if the file is not this segment, `Io` if it cannot be read.
+pub(crate) fn was_cut(directory: &dyn Directory, identity: &Identity, end: u64) -> Result<bool> {
+    let (path, file) = open_checked(directory, identity, Access::Read)?;
+    let mut scan = scan_of(file, identity, None);
+    scan.begin_small();
+    scan.go_to(end.saturating_sub(identity.base));
+    loop {
+        match scan.step().map_err(|e| Error::io("pread", &path, e))? {
+            Step::Frame { head, .. } if matches!(head.kind, Kind::Mark | Kind::Note) => {}
+            Step::Frame { .. } => return Ok(true),
+            Step::Stopped(_) => return Ok(false),
+        }
+    }
 }
 
 pub(crate) fn path_of(directory: &dyn Directory, entry: &Entry) -> PathBuf {

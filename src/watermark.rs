@@ -133,14 +133,27 @@ impl Watch {
 
     /// Up to where the log is durable, by this file as it is now.
     pub(crate) fn look(&mut self) -> Option<u64> {
-        self.bytes.fill(0);
-        // Unreadable, it says nothing.
-        self.file.read_at(&mut self.bytes, 0).ok()?;
+        self.read()?;
+        if format::is_torn(&self.bytes) {
+            // The writer was about to store it, and is through by now.
+            self.read()?;
+        }
         format::highest(&self.bytes, self.log_id)
     }
 
-    /// Sleeps until the file has changed since the last [`look`](Watch::look), or for `at_most`.
+    /// None where it is unreadable: then it says nothing.
+    fn read(&mut self) -> Option<()> {
+        self.bytes.fill(0);
+        self.file.read_at(&mut self.bytes, 0).ok().map(drop)
+    }
+
+    /// Sleeps until the file has changed since the last [`look`](Watch::look), or for `at_most`. False: it did not sleep, since
+    /// it cannot be woken, or might have missed the wake.
     pub(crate) fn wait(&self, at_most: Duration) -> bool {
+        // With the word that is stored already, and its wake behind us, it would sleep until the next sync.
+        if format::is_torn(&self.bytes) {
+            return false;
+        }
         let (at, seen) = format::word(&self.bytes, format::next(&self.bytes, self.log_id));
         self.file.wait(self.mapped.region(), at, seen, at_most).is_ok()
     }

@@ -122,6 +122,9 @@ mutant reader-manifest-not-read-again src/inspect/beside/newest.rs 's/if view::s
 mutant reader-durable-elsewhere-believed src/inspect/beside/pause.rs 's/entry.is_some_and\(\|entry\| durable < entry.base \+ entry.size\)/entry.is_some()/' --test reader p1_
 mutant reader-end-frame-not-believed src/inspect/beside/newest.rs 's/\(None, Some\(there\)\) => there == 0,/(None, Some(_)) => false,/' --test reader gone
 mutant reader-position-behind-a-cut-taken src/inspect/beside/mod.rs 's/if bound.is_some_and\(\|bound\| self.from > entry.base \+ bound\) \{/if false \&\& bound.is_some_and(|bound| self.from > entry.base + bound) {/' --test reader gone
+mutant reader-position-where-a-page-ends-taken src/reader/position.rs 's/within == 0 \|\| within == DATA_START/within % DATA_START == 0/' --test reader p2_a_position_that
+mutant cut-before-a-roll-not-seen src/walk.rs 's/Step::Frame \{ .. \} => return Ok\(true\)/Step::Frame { .. } => return Ok(false)/' --test reader p2_a_position_behind
+mutant reader-start-behind-a-cut-taken src/inspect/beside/newest.rs 's/&& !view::holds\(&now, self.from - 1\)/\&\& false/' --test reader p2_a_follower_that
 mutant watermark-not-written-by-pwrite src/watermark.rs 's/self.file.write_at\(&slot, at as u64\).unwrap_or_default\(\);//' --test reader pwrite
 mutant reader-shows-what-is-published src/reader/follow.rs 's/let \(watch, until\) = \(None, Until::Durable\);/let (watch, until, mut walk) = (None, Until::Durable, walk); walk.set_until(Until::Published);/' --test reader p1_
 mutant reader-jumps-anywhere src/inspect/beside/mod.rs 's/\|\| matches!\(scan.step\(\), Ok\(Step::Frame \{ .. \}\)\);/|| scan.step().is_ok();/' --test reader
@@ -134,6 +137,8 @@ mutant salvage-leftovers-as-records src/inspect/salvage/mod.rs 's/Ends::Leftover
 mutant salvage-beyond-the-end-as-records src/inspect/salvage/mod.rs 's/_ if self\.ended => Some\(Doubt::BeyondEnd\)/_ if self.ended => doubt/' --test salvage what_was
 mutant salvage-without-evidence src/inspect/salvage/mod.rs 's/self\.report\.committed\(vouched\);/let vouched = 0; self.vouched = 0;/' --test salvage p5_of_an_open
 mutant salvage-takes-an-old-manifest src/inspect/salvage/plan.rs 's/len >= planned\.identity\.size \&\& source/len < 1 \&\& source/' --test salvage an_old
+mutant salvage-kind-of-a-mark-believed src/inspect/salvage/source.rs 's/let is_record = !matches!\(.*\);/let is_record = own > 0;/' --test salvaged p3
+mutant salvage-hands-out-unchecked src/inspect/salvage/source.rs 's/\.filter\(\|payload\| frame::is_valid\(spot\.head, payload, here\)\)//' --test salvaged p5_what_a
 mutant salvage-checks-without-credit src/inspect/salvage/source.rs 's/self\.credit -= len;/self.credit -= 0;/' --lib salvage
 mutant salvage-sums-not-shifted src/inspect/salvage/source.rs 's/checksum::shifted\(begun \^ before, head\.len\)/(begun ^ before)/' --lib salvage
 mutant salvage-unreadable-as-zeros src/inspect/salvage/source.rs 's/!self\.bad\.is_empty\(\) \&\& self\.is_bad\(offset\.\.end\)/false/' --lib salvage
@@ -192,6 +197,7 @@ mutant stale-read-is-damage src/inspect/beside/mod.rs 's/ && has_gone_on\(&mut s
 mutant cut-records-shown-in-silence src/inspect/beside/newest.rs 's/!view::holds\(&now, \*last\)/false/' $inspect a_cut
 mutant freed-records-skipped-in-silence src/inspect/beside/newest.rs 's/ \|\| \(view::base\(&now, 0\) > base && passed\)//' $inspect p5_a_segment
 mutant interrupted-recovery-is-clean src/inspect/beside/mod.rs 's/return self.settle\(Tail::Unclean .*\);/return self.settle(Tail::Clean);/' $inspect an_interrupted
+mutant walk-runs-after-the-writer "src/inspect/beside/mod.rs src/inspect/beside/newest.rs" 's/if self.has_chased_enough\(\)/if false/' --test reader a_replay_beside
 mutant walk-goes-on-behind-an-error src/inspect/beside/mod.rs 's/if self.until == Until::End \{/if self.until == Until::End \&\& self.done {/' $inspect behind_an_error
 mutant opened-again-yet-clean src/inspect/beside/newest.rs '/fn settle/,/^    }/ s/if !view::ends_the_same\(.*index\)/if false/' $inspect opened_again
 

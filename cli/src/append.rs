@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// When records are made durable
     #[arg(long, value_enum, default_value_t = When::End)]
     sync: When,
-    /// Bytes of a segment made from now on; else as the log has it, 64 MiB in a new one
+    /// Bytes of a segment made from now on; else as large as the log's largest, 64 MiB in a new one
     #[arg(long, value_name = "BYTES")]
     segment_size: Option<u64>,
     /// Print the LSN of each record on a line of its own, once it is durable

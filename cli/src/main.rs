@@ -81,13 +81,14 @@ fn no_output(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("standard output")
 }
 
-/// The options to open the log in `dir`: if there is one, it keeps its segment size.
+/// The options to open the log in `dir`: if there is one, it keeps its segment size. That of its largest: an open on a full
+/// disk makes a small one to go on in.
 fn options_for(dir: &Path) -> duralog::Options {
     // A log that cannot be read is reported by the open that follows.
-    let newest =
-        Inspector::open(dir).ok().and_then(|log| log.summary().segments.last().map(|s| s.size));
+    let log = Inspector::open(dir).ok();
+    let largest = log.and_then(|log| log.summary().segments.iter().map(|s| s.size).max());
     let options = opening::shown(duralog::Options::new());
-    match newest {
+    match largest {
         Some(size) => options.segment_size(size),
         None => options,
     }

@@ -27,10 +27,22 @@ pub(crate) fn slot(log_id: [u8; 16], durable: u64) -> [u8; SLOT_LEN] {
 /// What the slot at `at` says, if it is one of this log.
 fn read(bytes: &[u8], at: usize, log_id: [u8; 16]) -> Option<u64> {
     let slot = bytes.get(at..at + SLOT_LEN)?;
-    let sound = bytes_at(slot, 0)? == MAGIC
-        && bytes_at(slot, 8)? == log_id
-        && u32_at(slot, SLOT_LEN - 4)? == checksum::of(slot.get(..SLOT_LEN - 4)?);
+    let sound = has_magic(slot) && is_whole(slot)? && bytes_at(slot, 8)? == log_id;
     u64_at(slot, WORD).filter(|_| sound)
+}
+
+fn has_magic(slot: &[u8]) -> bool {
+    bytes_at(slot, 0) == Some(MAGIC)
+}
+
+fn is_whole(slot: &[u8]) -> Option<bool> {
+    Some(u32_at(slot, SLOT_LEN - 4)? == checksum::of(slot.get(..SLOT_LEN - 4)?))
+}
+
+/// Whether a slot was read in the middle of a store, or is torn: then a store may be over of which it says nothing.
+pub(crate) fn is_torn(bytes: &[u8]) -> bool {
+    let mut slots = SLOTS.into_iter().filter_map(|at| bytes.get(at..at + SLOT_LEN));
+    slots.any(|slot| has_magic(slot) && is_whole(slot) == Some(false))
 }
 
 /// What the slots say, if any is one of this log. Anything else in the file means nothing.
@@ -67,7 +79,9 @@ mod tests {
             let mut torn = file.clone();
             torn[512 + bit / 8] ^= 1 << (bit % 8);
             assert_eq!(highest(&torn, [7; 16]), Some(4096), "bit {bit}");
+            assert_eq!(is_torn(&torn), bit >= 64, "bit {bit}");
         }
+        assert!(!is_torn(&file) && !is_torn(&[0; LEN]));
         assert_eq!(highest(&file[..530], [7; 16]), Some(4096));
         assert_eq!(highest(&[], [7; 16]), None);
     }

@@ -41,8 +41,8 @@ use crate::segment::open_checked;
 use crate::storage::{Access, Directory, Disk};
 use crate::{Lsn, walk};
 
-/// How often a verification is begun anew because a running writer let go of what it was about to read.
-const RETRIES: usize = 16;
+/// How often a look is begun anew because a running writer let go of what it was about to read.
+pub(crate) const RETRIES: usize = 16;
 
 /// A log, seen from outside.
 #[derive(Debug)]
@@ -112,9 +112,12 @@ impl Inspector {
         &self.summary
     }
 
-    /// All records, from the head.
+    /// All records, from the head to where the log ends at some moment since the walk began.
     pub fn records(&self) -> Records<'_> {
-        Records::new(self, Arc::clone(&self.manifest), self.summary.head.get())
+        let records = Records::new(self, Arc::clone(&self.manifest), self.summary.head.get());
+        // The inspector may have been opened long ago. If this fails, the walk says why.
+        let now = view::newest(&*self.disk);
+        records.at_least_to(now.map_or(0, |now| now.next_base))
     }
 
     /// The records from the first at or after `from`.
@@ -167,7 +170,7 @@ impl Inspector {
         let (mut count, mut bytes) = (0, 0);
         let view = view::newest(&*self.disk)?;
         let head = view::head(&view);
-        let mut records = Records::new(self, view, head).bounded();
+        let mut records = Records::new(self, view, head);
         for record in records.by_ref() {
             (count, bytes) = (count + 1, bytes + record?.payload.len() as u64);
         }

@@ -22,7 +22,8 @@ pub struct OwnedRecord {
 
 /// An iterator over copied records; ends after an error. Only whole batches come out.
 ///
-/// It is lazy, and a writer may go on meanwhile: the walk then sees what it has not come to as it is now. If
+/// It is lazy, and a writer may go on meanwhile: the walk then sees what it has not come to as it is now, and ends where the
+/// log ended at some moment since it began. If
 /// what it stands in or has shown is no longer in the log, it ends with [`Error::Gone`](crate::Error::Gone).
 #[derive(Debug)]
 pub struct Records<'a> {
@@ -36,9 +37,9 @@ impl Records<'_> {
         Records { walk, _inspector: PhantomData }
     }
 
-    /// Ends at some moment of the log, however fast a writer goes on.
-    pub(super) fn bounded(mut self) -> Self {
-        self.walk.end_in_time();
+    /// It does not end before a window that begins at `lsn` or later.
+    pub(super) fn at_least_to(mut self, lsn: u64) -> Self {
+        self.walk.at_least_to(lsn);
         self
     }
 

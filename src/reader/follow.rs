@@ -63,7 +63,7 @@ impl ReaderFollower {
         self
     }
 
-    /// Where it goes on: all records before have been shown, or lie before where it began. Given to
+    /// Where it goes on: the end of the last record that it has shown, or where it began. Given to
     /// [`follow`](crate::Reader::follow), in whatever process, the next record is the one that would be next here.
     ///
     /// ```
@@ -78,7 +78,7 @@ impl ReaderFollower {
     /// ```
     #[must_use]
     pub fn position(&self) -> Lsn {
-        Lsn::new(self.walk.passed().unwrap_or(0).max(self.shown))
+        Lsn::new(self.shown)
     }
 
     /// The next record, if there is one by now. Does not wait.
@@ -202,7 +202,7 @@ impl ReaderFollower {
     fn vouched_by_marks(&self) -> u64 {
         let directory = self.walk.directory();
         let Ok(view) = view::newest(&**directory) else { return 0 };
-        let (from, durable) = (self.position().get(), view.durable);
+        let (from, durable) = (self.walk.passed().unwrap_or(0).max(self.shown), view.durable);
         let mut ahead = Walk::new(Arc::clone(directory), view, from, Until::Published);
         // Whatever stops it is met by the walk that shows.
         while let Ok(Some(_)) = ahead.next() {}

@@ -30,6 +30,7 @@
 //! program that does just that, not of the engine; its commits took 110 us and more.
 
 mod follow;
+mod position;
 mod replay;
 
 use std::path::Path;
@@ -40,10 +41,9 @@ pub use replay::ReaderReplay;
 
 use crate::Lsn;
 use crate::error::{Error, Result};
-use crate::format::DATA_START;
 use crate::format::manifest::Manifest;
 use crate::inspect::beside::{Until, Walk};
-use crate::inspect::{open_directory, view};
+use crate::inspect::{RETRIES, open_directory, view};
 use crate::options::Options;
 use crate::storage::Directory;
 
@@ -176,7 +176,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// Those of [`replay_from`](Reader::replay_from).
+    /// Those of [`open`](Reader::open); [`Error::Gone`] if the writer cuts the log faster than it is read.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -186,6 +186,17 @@ impl Reader {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn end(&self) -> Result<Lsn> {
+        for _ in 0..RETRIES {
+            match self.end_once() {
+                // A cut or a checkpoint took what the look went by: once more, of the log as it is now.
+                Err(Error::Gone { .. }) => {}
+                end => return end,
+            }
+        }
+        self.end_once()
+    }
+
+    fn end_once(&self) -> Result<Lsn> {
         let view = self.newest()?;
         let durable = view.durable;
         let mut walk = Walk::new(Arc::clone(&self.directory), view, durable, Until::Published);
@@ -193,7 +204,8 @@ impl Reader {
         Ok(Lsn::new(walk.passed().unwrap_or(0).max(durable)))
     }
 
-    /// All records from the head to the end as of now, durable or not.
+    /// All records from the head to the end, durable or not: to where the log ends at some moment of the replay, which is not
+    /// before now.
     ///
     /// To know the end for one, the rest of the last segment and those made ready behind it are searched for evidence
     /// of more: some 20 ms with segments of 64 MiB. A [`follow`](Reader::follow) does not.
@@ -244,8 +256,8 @@ impl Reader {
     /// # Errors
     ///
     /// [`Error::Gone`] if the log no longer has what lies behind `from`, by a checkpoint, or what lies right before it, by a
-    /// cut or, where it had not been durable, by a crash; [`Error::OutOfRange`] beyond every segment; those of
-    /// [`open`](Reader::open).
+    /// cut or, where it had not been durable, by a crash; [`Error::OutOfRange`] beyond every segment; [`Error::Corrupt`] or
+    /// [`Error::Io`] if the segment before cannot be opened, which says whether it was cut; those of [`open`](Reader::open).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -259,8 +271,7 @@ impl Reader {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn follow(&self, from: Lsn) -> Result<ReaderFollower> {
-        let view = self.newest()?;
-        check_position(&view, from.get())?;
+        let view = position::view_from(&*self.directory, from.get())?;
         let walk = Walk::new(Arc::clone(&self.directory), view, from.get(), Until::Durable);
         Ok(ReaderFollower::new(walk, from.get()))
     }
@@ -268,28 +279,6 @@ impl Reader {
     fn newest(&self) -> Result<Arc<Manifest>> {
         view::newest(&*self.directory)
     }
-}
-
-/// No record is beyond.
-fn last(view: &Manifest) -> Lsn {
-    Lsn::new(view.clean_end.unwrap_or(view.next_base))
-}
-
-/// Whether a follower may go on here: in a segment that is in the log, which then says whether it reaches so far; or where one
-/// that held nothing began, since recovery drops those.
-fn check_position(view: &Manifest, from: u64) -> Result<()> {
-    let (lsn, head) = (Lsn::new(from), Lsn::new(view::head(view)));
-    if from > view.next_base {
-        return Err(Error::OutOfRange { lsn, head, end: last(view) });
-    }
-    if view.segments.iter().any(|e| e.base <= from && from < e.base + e.size) {
-        return Ok(());
-    }
-    let given_up = from < view::base(view, 0) && from < view.checkpoint;
-    if given_up || (from % DATA_START != 0 && from != view.checkpoint) {
-        return Err(Error::Gone { lsn, head });
-    }
-    Ok(())
 }
 
 const _: () = {

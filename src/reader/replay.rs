@@ -8,7 +8,8 @@ use crate::inspect::beside::Walk;
 /// The records of a log that another process may be writing, oldest first: an iterator of `Result<OwnedRecord>` that ends after
 /// an error. Of a batch all records come out or none.
 ///
-/// It is lazy: what it has not come to it sees as it is then. It ends with [`Error::Gone`](crate::Error::Gone) if a
+/// It is lazy: what it has not come to it sees as it is then. It ends where the log ended at some moment since it began,
+/// however fast the writer goes on. It ends with [`Error::Gone`](crate::Error::Gone) if a
 /// checkpoint has passed where it stands, or a cut what it has shown.
 #[derive(Debug)]
 pub struct ReaderReplay {

@@ -65,7 +65,7 @@ impl Region {
         self.bytes(offset, usize::try_from(published.checked_sub(offset)?).ok()?)
     }
 
-    /// The four bytes at `offset` as what a futex waits for; the kernel alone looks at them.
+    /// The four bytes at `offset` as what a futex waits for. Only to be handed to the kernel, which alone looks at them.
     pub(super) fn word(&self, offset: u64) -> Option<&AtomicU32> {
         let start = usize::try_from(offset).ok().filter(|at| at % align_of::<AtomicU32>() == 0)?;
         if start.checked_add(size_of::<AtomicU32>())? > self.map.len() {
@@ -73,8 +73,11 @@ impl Region {
         }
         // SAFETY: inside the mapping, by the check.
         let word = unsafe { self.map.as_mut_ptr().add(start) };
-        // SAFETY: aligned, since a mapping begins at a page; mapped for as long as `self` lives; and no one here makes a
-        // reference to it that is not this one: the file is no segment.
+        // SAFETY: aligned, since a mapping begins at a page, and mapped for as long as `self` lives; no other reference is made
+        // to it: the file is no segment. But `from_ptr` also asks that it may be written to, and the mapping of a reader in
+        // another process may not; and the writer stores there without an atomic. So nothing may be loaded or stored through
+        // this reference, which would be undefined there. Nothing is: it stands for the address, since rustix takes no
+        // other, and the system call, of which the compiler knows nothing, loads there and no one else does.
         Some(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 

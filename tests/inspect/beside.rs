@@ -3,11 +3,13 @@
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use duralog::inspect::Inspector;
 use duralog::{Error, Lsn, Options, Tail};
 
-use super::{bare, damage, interrupt_recovery, numbers, options, segment_at, write};
+use super::{bare, damage, in_memory, interrupt_recovery, numbers, options, segment_at, write};
 
 #[test]
 fn an_interrupted_recovery_is_no_clean_end() {
@@ -298,4 +300,39 @@ fn behind_an_error_nothing_comes() {
     while let Ok(Some(_)) = replay.next_payload() {}
     assert_eq!(replay.next_payload().unwrap(), None);
     assert!(replay.next().is_none());
+}
+
+#[test]
+fn records_beside_a_writer_end() {
+    let dir = in_memory();
+    let log = Options::new().segment_size(1 << 20).open(dir.path()).unwrap();
+    write(&log, 0..10);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in (10..).take_while(|_| !stop.load(Ordering::Relaxed)) {
+                write(&log, n..n + 1);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let began = Instant::now();
+        let inspector = Inspector::open(dir.path()).unwrap();
+        let records = inspector.records().take_while(|_| began.elapsed().as_secs() < 20);
+        assert!(numbers(records).unwrap().len() >= 10);
+        stop.store(true, Ordering::Relaxed);
+        assert!(began.elapsed().as_secs() < 20, "it goes on");
+    });
+}
+
+/// What was appended between the opening of the inspector and the walk is not new, however much it is.
+#[test]
+fn records_hold_all_that_there_is_when_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = options().open(dir.path()).unwrap();
+    let inspector = Inspector::open(dir.path()).unwrap();
+    for n in 0..40 {
+        log.append(&[n; 16]).unwrap();
+        log.roll().unwrap();
+    }
+    assert_eq!(inspector.records().count(), 40);
 }

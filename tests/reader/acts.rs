@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use duralog::inspect::Inspector;
 use duralog::sim::SimDisk;
-use duralog::{Lsn, Reader};
+use duralog::{Error, Lsn, Reader};
 
 use super::{append, drain, follow, in_memory, number, options, payload, wait_for, write};
 
@@ -288,9 +289,68 @@ fn p5_damage_is_an_error_where_it_is_and_again() {
                 let error = late.try_next().unwrap_err();
                 assert!(error.is_corrupt() && error.to_string().contains("offset"), "{error}");
             }
-            assert_eq!(late.position(), lsns[12]);
+            // Behind the last record, before the mark.
+            assert_eq!(late.position(), Lsn::new(lsns[11].get() + 208));
             let replay = Reader::open(dir.path()).unwrap().replay().unwrap();
             assert!(replay.last().unwrap().unwrap_err().is_corrupt());
         }
     }
+}
+
+/// What goes on for ever elsewhere is shown to where it was at some moment.
+#[test]
+fn a_replay_beside_a_writer_ends() {
+    for slow in [false, true] {
+        let dir = in_memory();
+        let size = if slow { 16 << 10 } else { 1 << 20 };
+        let log = options().segment_size(size).open(dir.path()).unwrap();
+        write(&log, 0..10);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in (10..).take_while(|_| !stop.load(Ordering::Relaxed)) {
+                    write(&log, n..n + 1);
+                    std::thread::sleep(Duration::from_millis(u64::from(!slow)));
+                }
+            });
+            let began = Instant::now();
+            let replay = Reader::open(dir.path()).unwrap().replay().unwrap();
+            for (n, record) in (0..).zip(replay) {
+                assert_eq!(number(&record.unwrap().payload), n);
+                std::thread::sleep(Duration::from_micros(if slow { 500 } else { 0 }));
+                if began.elapsed() > Duration::from_secs(20) {
+                    stop.store(true, Ordering::Relaxed);
+                    panic!("still at it, with record {n}");
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Cuts and resets take what it is about to walk over.
+#[test]
+fn the_end_is_found_beside_cuts() {
+    let dir = in_memory();
+    let log = options().open(dir.path()).unwrap();
+    write(&log, 0..10);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let reader = Reader::open(dir.path()).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                reader.end()?;
+            }
+            Ok::<(), Error>(())
+        });
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(2) && !looks.is_finished() {
+            let lsns = write(&log, 0..4);
+            append(&log, 4..6);
+            log.truncate_after(lsns[1]).unwrap();
+            log.checkpoint(log.durable()).unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        looks.join().unwrap().unwrap();
+    });
 }

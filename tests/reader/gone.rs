@@ -1,7 +1,7 @@
 //! What a follower is told when the log no longer has what it was about to show, or has shown.
 
 use duralog::sim::SimDisk;
-use duralog::{Error, Lsn, Reader};
+use duralog::{Error, Lsn, Reader, ReaderFollower};
 
 use super::{append, drain, follow, number, options, payload, write};
 
@@ -132,4 +132,108 @@ fn an_end_that_the_file_still_tells_is_no_loss() {
     log.checkpoint(five).unwrap();
     assert!(log.head() > follower.position());
     assert_eq!(drain(&mut follower).unwrap(), [5]);
+}
+
+/// A record may end where a page does, as a segment begins.
+#[test]
+fn p2_a_position_that_was_cut_away_is_told_wherever_it_is() {
+    for size in [4088, 4064, 4040, 4016] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = options().segment_size(64 << 10).open(dir.path()).unwrap();
+        let keep = write(&log, 0..3)[2];
+        log.roll().unwrap();
+        let lsn = log.append_durable(&payload(100, size / 4)).unwrap();
+        let mut follower = follow(dir.path());
+        assert_eq!(drain(&mut follower).unwrap(), [0, 1, 2, 100]);
+        let at = follower.position();
+        assert!(at == log.durable() && at > lsn);
+        log.truncate_after(keep).unwrap();
+        write(&log, 200..202);
+        gone(log.follow(at).map(drop));
+        gone(Reader::open(dir.path()).unwrap().follow(at));
+    }
+}
+
+/// It stands where a segment began, which a cut in the one before took along.
+#[test]
+fn p2_a_position_behind_a_roll_is_told_of_a_cut_before_the_roll() {
+    for cut in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = options().open(dir.path()).unwrap();
+        let lsns = write(&log, 0..6);
+        log.roll().unwrap();
+        log.commit().unwrap();
+        let at = log.durable();
+        assert!(at > lsns[5] && at.get() % 4096 == 0);
+        log.truncate_after(lsns[if cut { 2 } else { 5 }]).unwrap();
+        write(&log, 10..12);
+        let again = Reader::open(dir.path()).unwrap().follow(at);
+        if cut {
+            gone(log.follow(at).map(drop));
+            gone(again);
+        } else {
+            // Nothing before it was lost.
+            assert_eq!(log.follow(at).unwrap().into_iter().take(2).count(), 2);
+            assert_eq!(drain(&mut again.unwrap()).unwrap(), [10, 11]);
+        }
+    }
+}
+
+/// It has shown nothing yet: what lies right before where it began stands for what it has shown.
+#[test]
+fn p2_a_follower_that_has_shown_nothing_is_told_of_a_cut_before_it() {
+    for (roll, published) in [(false, false), (true, false), (false, true), (true, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = options().open(dir.path()).unwrap();
+        let keep = write(&log, 0..3)[2];
+        if roll {
+            log.roll().unwrap();
+        }
+        write(&log, 3..6);
+        let mut follower = Reader::open(dir.path()).unwrap().follow(log.durable()).unwrap();
+        if published {
+            follower = follower.published();
+        }
+        assert_eq!(drain(&mut follower).unwrap(), [0u32; 0]);
+        log.truncate_after(keep).unwrap();
+        write(&log, 10..12);
+        for _ in 0..2 {
+            assert_eq!(gone(drain(&mut follower)).0, follower.position());
+        }
+    }
+}
+
+/// A note may go with a cut; no record did that was shown.
+#[test]
+fn a_position_is_behind_the_last_record_and_not_behind_a_note() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = options().open(dir.path()).unwrap();
+    let keep = write(&log, 0..3)[2];
+    log.set_metadata(b"x").unwrap();
+    log.commit().unwrap();
+    let (mut follower, reader) = (follow(dir.path()), Reader::open(dir.path()).unwrap());
+    assert_eq!(drain(&mut follower).unwrap(), [0, 1, 2]);
+    let at = follower.position();
+    assert_eq!(at, Lsn::new(keep.get() + 208));
+    log.truncate_after(keep).unwrap();
+    write(&log, 10..12);
+    assert_eq!(drain(&mut follower).unwrap(), [10, 11]);
+    assert_eq!(drain(&mut reader.follow(at).unwrap()).unwrap(), [10, 11]);
+    // Over marks, notes and the end of a segment.
+    let at = follower.position();
+    log.set_metadata(b"y").unwrap();
+    log.commit().unwrap();
+    log.roll().unwrap();
+    let (mut early, last) = (reader.follow(at).unwrap(), write(&log, 12..14)[1]);
+    for follower in [&mut early, &mut follower, &mut reader.follow(at).unwrap()] {
+        assert_eq!(drain(follower).unwrap(), [12, 13]);
+        assert_eq!(ReaderFollower::position(follower), Lsn::new(last.get() + 208));
+    }
+    // And where the segment is given up that it ends in.
+    let at = follower.position();
+    log.checkpoint(at).unwrap();
+    assert!(log.head() > at);
+    write(&log, 14..15);
+    assert_eq!(drain(&mut follower).unwrap(), [14]);
+    assert_eq!(drain(&mut reader.follow(at).unwrap()).unwrap(), [14]);
 }

@@ -87,6 +87,23 @@ fn a_log_keeps_its_segment_size_unless_another_is_given() {
     assert_eq!(text(log.replay()), block.repeat(3));
 }
 
+/// As an open on a full disk makes them, to go on at all.
+#[test]
+fn p7_small_segments_are_not_those_that_a_log_keeps() {
+    let log = TestLog::new();
+    let large = |log: &TestLog| {
+        let inspected = log.inspect();
+        let segments = inspected["segments"].as_array().unwrap();
+        segments.iter().filter(|segment| segment["size"] == 65536).count()
+    };
+    let block = format!("{}\n", "x".repeat(1000)).repeat(100);
+    log.ok("append", &["--segment-size", "65536"], &block);
+    log.ok("append", &["--segment-size", "16384"], &block);
+    let before = large(&log);
+    log.ok("append", &[], &block);
+    assert!(large(&log) > before);
+}
+
 #[test]
 fn a_new_log_has_segments_of_64_mib() {
     let log = TestLog::holding("one\n");

@@ -11,10 +11,11 @@ mod pause;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use batch::Found;
 use batch::{At, Batch};
-use newest::{RETRIES, has_gone_on};
+use newest::{CHASES, RETRIES, has_gone_on};
 
 use super::records::OwnedRecord;
 use super::view;
@@ -26,12 +27,14 @@ use crate::log::Tail;
 use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of};
 use crate::storage::{Access, Directory};
+use crate::sync::Instant;
 use crate::{Lsn, walk};
 
 /// How far a walk goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// To the end of the log, for which it looks at all evidence that it is the end.
+    /// To the end of the log, for which it looks at all evidence that it is the end: that of some moment, however fast a
+    /// writer goes on.
     End,
     /// It pauses at the end, and goes on when there is more.
     Published,
@@ -67,8 +70,10 @@ pub(crate) struct Walk {
     /// Looks since `end` last moved, and times that the writer was found to have gone on.
     looks: usize,
     chases: usize,
-    /// Such times that are enough.
-    enough: usize,
+    /// How long it looked for evidence of more.
+    looked: Duration,
+    /// Where the next segment would have begun when it began: what lies there was appended since.
+    new_from: u64,
     tail: Option<Tail>,
     done: bool,
 }
@@ -91,7 +96,7 @@ impl Walk {
         let sealed = view.segments.partition_point(|entry| entry.state == State::Sealed);
         let index = view.segments.partition_point(|entry| entry.base + entry.size <= from);
         let index = index.min(sealed);
-        let durable = view.durable;
+        let (durable, new_from) = (view.durable, view.next_base);
         Walk {
             directory,
             view,
@@ -109,15 +114,11 @@ impl Walk {
             marked: 0,
             looks: 0,
             chases: 0,
-            enough: usize::MAX,
+            looked: Duration::ZERO,
+            new_from,
             tail: None,
             done: false,
         }
-    }
-
-    /// Ends at some moment of the log, however fast a writer goes on.
-    pub(crate) fn end_in_time(&mut self) {
-        self.enough = RETRIES;
     }
 
     /// It need not walk from the start of a segment to where it begins to show records: who wants them alone, and not to
@@ -127,12 +128,22 @@ impl Walk {
         self
     }
 
+    /// What lies in windows below `lsn` is not new.
+    pub(crate) fn at_least_to(&mut self, lsn: u64) {
+        self.new_from = self.new_from.max(lsn);
+    }
+
     pub(crate) fn set_until(&mut self, until: Until) {
         self.until = until;
     }
 
     pub(crate) fn tail(&self) -> Option<Tail> {
         self.tail
+    }
+
+    /// Whether it follows from somewhere, and has passed nothing but what lies before.
+    fn has_shown_none(&self) -> bool {
+        self.until != Until::End && self.last.is_none_or(|last| last < self.from)
     }
 
     /// Where the walk stands.
@@ -267,7 +278,7 @@ impl Walk {
         };
         let within = |lsn: u64| lsn > entry.base + DATA_START && lsn < entry.base + entry.size;
         let (_, bound) = walk::says(&self.view, self.index);
-        if self.until != Until::End && self.last.is_none() && within(self.from) {
+        if self.has_shown_none() && within(self.from) {
             // Whoever follows from here has seen what was before. It was cut, or published and lost in a crash.
             if bound.is_some_and(|bound| self.from > entry.base + bound) {
                 return Err(self.gone(self.from, view::head(&self.view)));
@@ -277,6 +288,14 @@ impl Walk {
         if bound.is_some_and(|bound| been && self.end - entry.base > bound) {
             // A cut between the last record and a mark that the walk has passed.
             return self.go_on();
+        }
+        if self.until == Until::End && !been && entry.base >= self.new_from {
+            // The moment when the one before ended is as good, and who reads slowly would never come to a later one.
+            self.chases += CHASES / RETRIES;
+            if self.has_chased_enough() {
+                self.finish(Tail::Unclean { at: Lsn::new(self.end) });
+                return Ok(Then::GoOn);
+            }
         }
         match walk::scan(&*self.directory, &self.view, self.index, Access::Read) {
             Ok(mut scan) => {
@@ -290,8 +309,9 @@ impl Walk {
                     && self.from <= self.durable
                 {
                     scan.go_to(self.from - entry.base);
-                    been =
-                        self.from == self.durable || matches!(scan.step(), Ok(Step::Frame { .. }));
+                    let at_an_end = [Some(self.durable), bound.map(|bound| entry.base + bound)];
+                    been = at_an_end.contains(&Some(self.from))
+                        || matches!(scan.step(), Ok(Step::Frame { .. }));
                     if been {
                         self.end = self.from;
                     }
@@ -317,7 +337,10 @@ impl Walk {
         let (disk, index) = (&*self.directory, self.index);
         if self.until == Until::End {
             let Some(mut scan) = self.scan.take() else { return Ok(Then::GoOn) };
-            return match walk::judge_silently(disk, &self.view, index, &mut scan, stop) {
+            let began = Instant::now();
+            let judged = walk::judge_silently(disk, &self.view, index, &mut scan, stop);
+            self.looked += began.elapsed();
+            return match judged {
                 Ok(Verdict::Ends { torn, .. }) => self.ends(scan, stop, torn),
                 Ok(_) => self.go_on(),
                 // A running writer may have written this frame, and what vouches for it, since it was read:

@@ -1,20 +1,25 @@
 //! What the newest manifest says of what the walk met: only by that is it believed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Then, Until, Walk};
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::frame::Kind;
-use crate::format::manifest::{Manifest, State};
+use crate::format::manifest::{Entry, Manifest, State};
 use crate::inspect::view;
 use crate::log::Tail;
 use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::cut_of;
 use crate::{Lsn, walk};
 
-/// How often a walk looks again without coming further, and how often it runs after a writer that goes on.
+/// How often a walk looks again without coming further.
 pub(super) const RETRIES: usize = 16;
+/// How often it runs after a writer that goes on: a whole segment that is new counts for more. And how long it looks for evidence
+/// for that, which takes some 20 ms each time with segments of 64 MiB.
+pub(super) const CHASES: usize = 128;
+const CHASED: Duration = Duration::from_secs(1);
 
 impl Walk {
     /// An end frame proves that the segment ends here, whatever became of it since: the walk goes on in the next one, if
@@ -79,10 +84,14 @@ impl Walk {
     pub(super) fn chase(&mut self, now: Arc<Manifest>) -> Result<Then> {
         self.adopt(now)?;
         self.chases += 1;
-        if self.chases > self.enough {
+        if self.has_chased_enough() {
             self.finish(Tail::Unclean { at: Lsn::new(self.end) });
         }
         Ok(Then::GoOn)
+    }
+
+    pub(super) fn has_chased_enough(&self) -> bool {
+        self.chases > CHASES || self.looked > CHASED
     }
 
     /// An end that the manifest says, if the newest says it too.
@@ -137,6 +146,15 @@ impl Walk {
         // The log was cut, or recovered to less.
         if let Some(last) = self.last.filter(|last| *last >= head && !view::holds(&now, *last)) {
             return Err(self.gone(last, head));
+        }
+        // Until it has shown something, what lies right before where it began stands for that; but a checkpoint may take it.
+        let inside = |e: &Entry| e.base + DATA_START < self.from && self.from < e.base + e.size;
+        if self.has_shown_none()
+            && self.from > now.checkpoint
+            && self.view.segments.iter().any(inside)
+            && !view::holds(&now, self.from - 1)
+        {
+            return Err(self.gone(self.from, head));
         }
         self.durable = self.durable.max(now.durable);
         self.view = now;

@@ -189,13 +189,18 @@ impl Salvage {
 
     /// The next of the records whose place is known.
     fn give(&mut self) -> Option<(Found, u64)> {
-        let (mut run, (identity, _)) = (self.run.take()?, self.planned()?);
+        let (mut run, (identity, ends)) = (self.run.take()?, self.planned()?);
         let walk = self.walk.as_mut()?;
         let spot = run.first.take().or_else(|| walk.again(run.at));
         let given = spot.and_then(|spot| Some((walk.source.payload(&spot)?, spot.end())));
         let Some((payload, end)) = given else {
             // Read well a moment ago.
-            self.gap(run.at..run.end, true, "it cannot be read any more".to_owned());
+            let committed = match ends {
+                Ends::At(_) => true,
+                Ends::Open if !self.ended => self.vouched(run.at) > identity.base + run.at,
+                _ => false,
+            };
+            self.gap(run.at..run.end, committed, "it cannot be read any more".to_owned());
             return None;
         };
         let record = OwnedRecord { lsn: Lsn::new(identity.base + run.at), payload };
@@ -327,8 +332,7 @@ impl Salvage {
 
     fn hole(&mut self, identity: &Identity, ends: Ends, offsets: Range<u64>) {
         let Some(walk) = self.walk.as_mut() else { return };
-        self.lost =
-            walk.source.leads(offsets.start, offsets.end).map_or(Lost::Unknown, Lost::Known);
+        self.lost = walk.leads(offsets.start, offsets.end).map_or(Lost::Unknown, Lost::Known);
         let more = walk.has_found();
         let what = walk.source.why(&offsets);
         match ends {

@@ -1,5 +1,6 @@
 //! Which files hold which segments: by the manifest, or, where it is lost, by the segments' own headers.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -81,7 +82,9 @@ pub(super) fn plan(disk: &Disk) -> Result<Plan> {
 
 fn manifest_alone(disk: &Disk) -> Option<Manifest> {
     let file = disk.open(manifest::NAME, Access::Read).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.status().ok()?.len).ok()?];
+    let len =
+        file.status().ok().map(|status| status.len).filter(|len| *len <= manifest::MAX_SIZE)?;
+    let mut bytes = vec![0; usize::try_from(len).ok()?];
     file.read_at(&mut bytes, 0).ok()?;
     Manifest::decode(&bytes).ok()
 }
@@ -171,10 +174,11 @@ fn by_manifest(disk: &Disk, manifest: &Manifest, headers: &Headers, notes: Vec<G
 
 fn by_headers(disk: &Disk, headers: Headers, note: Gap) -> Plan {
     let watermark = watermark::load(disk).unwrap_or_default();
-    let mut logs: BTreeMap<[u8; 16], (usize, bool, u64)> = BTreeMap::new();
+    // That of which the watermark speaks; else the one with the most segments.
+    let mut logs: BTreeMap<[u8; 16], (bool, usize, u64)> = BTreeMap::new();
     for identity in headers.values().filter_map(|header| header.as_ref().ok()) {
         let known = highest(&watermark, identity.log_id).is_some();
-        let (count, vouched, last) = logs.entry(identity.log_id).or_default();
+        let (vouched, count, last) = logs.entry(identity.log_id).or_default();
         (*count, *vouched, *last) = (*count + 1, known, identity.base.max(*last));
     }
     let log = logs.iter().max_by_key(|(_, seen)| **seen).map_or([0; 16], |(log, _)| *log);
@@ -188,15 +192,38 @@ fn by_headers(disk: &Disk, headers: Headers, note: Gap) -> Plan {
             Err(why) => plan.note(disk, &name, &why),
         }
     }
-    // Those first that have their own name: a copy is left over.
-    found.sort_by_key(|(name, identity)| (identity.base, *name != file_name(identity.id)));
-    let mut free_from = 0;
+    // The last one first, since of two windows that overlap the later is the log's: a reset began anew there. And first the
+    // file that has its own name: a copy is left over.
+    found.sort_by_key(|(name, identity)| (Reverse(identity.id), *name != file_name(identity.id)));
+    let mut taken = Windows::default();
     for (file, identity) in found {
-        let ends = if identity.base < free_from { Ends::Leftover } else { Ends::Open };
-        free_from = free_from.max(identity.base + identity.size);
+        let over = taken.take(identity.base..identity.base + identity.size);
+        let ends = if over { Ends::Leftover } else { Ends::Open };
         plan.segments.push(Planned { identity, file, ends });
     }
     plan.sorted()
+}
+
+/// Windows, joined where they overlap: where each begins, and its end.
+#[derive(Default)]
+struct Windows(BTreeMap<u64, u64>);
+
+impl Windows {
+    /// Takes this one too. Whether it overlaps one that was taken before.
+    fn take(&mut self, window: Range<u64>) -> bool {
+        let Range { mut start, mut end } = window;
+        let mut over = false;
+        while let Some((from, to)) = self.0.range(..end).next_back().map(|(from, to)| (*from, *to))
+        {
+            if to <= start {
+                break;
+            }
+            self.0.remove(&from);
+            (start, end, over) = (start.min(from), end.max(to), true);
+        }
+        self.0.insert(start, end);
+        over
+    }
 }
 
 impl Plan {
@@ -263,4 +290,29 @@ impl Plan {
 /// The positions of `offsets` of a segment.
 pub(super) fn lsns(identity: &Identity, offsets: &Range<u64>) -> Range<Lsn> {
     Lsn::new(identity.base + offsets.start)..Lsn::new(identity.base + offsets.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_overlap_whichever_comes_first() {
+        let mut windows = Windows::default();
+        for (window, over) in
+            [(20..30, false), (0..10, false), (10..20, false), (5..6, true), (30..40, false)]
+        {
+            assert_eq!(windows.take(window.clone()), over, "{window:?}");
+        }
+        assert!(windows.take(0..100) && windows.take(99..120) && !windows.take(120..130));
+    }
+
+    /// Where the watermark cannot be read the manifest is asked alone: it may be as long as it says.
+    #[test]
+    fn p11_a_manifest_that_claims_terabytes_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(dir.path().join(manifest::NAME)).unwrap();
+        file.set_len(1 << 43).unwrap();
+        assert!(manifest_alone(&Disk::open(dir.path()).unwrap()).is_none());
+    }
 }

@@ -255,14 +255,17 @@ impl<F: ReadAt> Source<F> {
     /// The payload of a frame that was found valid; none if it cannot be read any more.
     pub(super) fn payload(&mut self, spot: &Spot) -> Option<Vec<u8>> {
         let (at, len) = (spot.offset + HEADER_LEN, spot.head.len as usize);
+        let here = Place { offset: spot.offset, ..self.place };
         if spot.held {
-            return self.get(at, len).map(<[u8]>::to_vec);
+            // The window may have moved since, and the file have changed.
+            let payload =
+                self.get(at, len).filter(|payload| frame::is_valid(spot.head, payload, here));
+            return payload.map(<[u8]>::to_vec);
         }
         let mut payload = vec![0; len];
         let Ok(file) = &self.file else { return None };
         let read = file.read_at(&mut payload, at).ok()?;
         // What the sums were made of was read before.
-        let here = Place { offset: spot.offset, ..self.place };
         (read == len && frame::is_valid(spot.head, &payload, here)).then_some(payload)
     }
 
@@ -297,17 +300,11 @@ impl<F: ReadAt> Source<F> {
         None
     }
 
-    /// What the last damaged frame from `from` on says that it is, if each one's length leads to the next, and
-    /// the last one's to `to`.
-    pub(super) fn leads(&mut self, from: u64, to: u64) -> Option<Kind> {
-        let mut at = from;
-        loop {
-            let head = self.head(at)?;
-            at += head.frame_len();
-            if at >= to {
-                return (at == to).then_some(head.kind);
-            }
-        }
+    /// What the header at `offset` says, whatever the rest is; but a mark or an end says where it is too.
+    pub(super) fn says(&mut self, offset: u64) -> Option<Head> {
+        let (head, own) = (self.head(offset)?, self.place.base + offset);
+        let is_record = !matches!(head.kind, Kind::Mark | Kind::End);
+        (is_record || self.get(offset + HEADER_LEN, 8)? == own.to_le_bytes()).then_some(head)
     }
 
     /// Whether the eight bytes at `offset` are zero, as behind the last frame.

@@ -107,6 +107,19 @@ impl Walk {
         self.frame(offset)
     }
 
+    /// What the last damaged frame from `from` on says that it is, if each one's length leads to the next, and
+    /// the last one's to `to`.
+    pub(super) fn leads(&mut self, from: u64, to: u64) -> Option<Kind> {
+        let mut at = from;
+        loop {
+            let head = self.source.says(at)?;
+            at += head.frame_len();
+            if at >= to {
+                return (at == to).then_some(head.kind);
+            }
+        }
+    }
+
     /// Whether what follows says that a frame ended at `offset`: what has its checksum by chance has no such neighbour.
     pub(super) fn confirms(&mut self, offset: u64) -> bool {
         self.bound == Some(offset) || self.source.is_zero(offset) || self.frame(offset).is_some()

@@ -17,10 +17,10 @@ use super::catalog::Slot;
 use super::engine::Engine;
 use super::read::{Record, Standing};
 use super::waiters::{Key, Parker, What};
-use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::sync::Instant;
+use crate::{Lsn, walk};
 
 /// The records of a log from a position on, as they come: from [`Log::follow`].
 ///
@@ -143,15 +143,29 @@ pub(super) fn follow(engine: &Arc<Engine>, from: Lsn) -> Result<Follower> {
     if let Some(next) = engine.catalog.at_or_after(at) {
         follower.check_passed(&next)?;
         let slots = engine.catalog.snapshot();
-        let before = slots.iter().map(|slot| slot.limit()).rfind(|limit| *limit <= at);
+        let before = slots.iter().rfind(|slot| slot.limit() <= at);
         // Behind the first position of a window that is not there, a record was: it was cut away, or lost by a crash.
-        let lost = next.identity().base > at
-            && before.is_some_and(|limit| at > limit.saturating_add(DATA_START));
-        if lost {
+        let lost = |slot: &Slot| -> Result<bool> {
+            Ok(at > slot.limit().saturating_add(DATA_START) || was_cut(engine, slot)?)
+        };
+        if next.identity().base > at && before.map_or(Ok(false), |slot| lost(slot))? {
             follower.gone()?;
         }
     }
     Ok(follower)
+}
+
+/// Whether a cut took records of this segment: then it took the windows behind it too, and who stands where one of them began
+/// was behind those records.
+fn was_cut(engine: &Engine, slot: &Slot) -> Result<bool> {
+    let Some(end) = slot.end() else { return Ok(false) };
+    // So that the file is not put to another use meanwhile.
+    let _held = match slot.pin(&engine.files) {
+        // What a checkpoint has given up since, no one asks for.
+        Err(Error::Gone { .. }) => return Ok(false),
+        pinned => pinned?,
+    };
+    walk::was_cut(&*engine.files.directory, slot.identity(), end)
 }
 
 impl Follower {
