@@ -53,6 +53,27 @@ fn p1_what_was_cut_before_it_was_durable_does_not_come() {
     assert_eq!(drain(&mut follower).unwrap(), [6, 7]);
 }
 
+/// Nor of what a reset dropped, wherever the log goes on.
+#[test]
+fn p1_what_a_reset_dropped_before_it_was_durable_does_not_come() {
+    for ahead in [None, Some(0), Some(4096), Some(1 << 20)] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = options().segment_size(64 << 10).open(dir.path()).unwrap();
+        write(&log, 0..3);
+        let mut follower = follow(dir.path());
+        assert_eq!(drain(&mut follower).unwrap(), [0, 1, 2]);
+        append(&log, 3..6);
+        match ahead {
+            None => log.truncate_all().unwrap(),
+            Some(ahead) => drop(log.reset_to(Lsn::new(log.end().get() + ahead)).unwrap()),
+        }
+        write(&log, 100..102);
+        let dropped = drain(&mut follower);
+        assert!(matches!(dropped, Err(Error::Gone { .. })), "{dropped:?}");
+        assert_eq!(drain(&mut follow(dir.path())).unwrap(), [100, 101]);
+    }
+}
+
 #[test]
 fn a_follower_goes_through_rolls_and_recycled_files() {
     for spare in [0, 2] {
