@@ -90,6 +90,11 @@ mod on {
         }
 
         #[inline]
+        pub(crate) fn is_on(&self) -> bool {
+            self.0.is_some()
+        }
+
+        #[inline]
         pub(crate) fn begin(&self) -> Option<Instant> {
             self.0.is_some().then(Instant::now)
         }
@@ -167,6 +172,11 @@ mod off {
     impl Meter {
         pub(crate) fn new(_: &Options) -> Meter {
             Meter
+        }
+
+        #[inline]
+        pub(crate) fn is_on(&self) -> bool {
+            false
         }
 
         #[inline]
