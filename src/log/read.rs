@@ -225,7 +225,7 @@ fn frame_at(segment: &Segment, offset: u64) -> Result<Option<Head>> {
     loop {
         match segment.look(offset, populated) {
             Look::Frame(head) => return Ok(Some(head)),
-            Look::Beyond(end) => populated = segment.populate(offset, end - offset)?,
+            Look::Beyond(end) => populated = segment.populate_only(offset, end - offset)?,
             Look::Nothing => return Ok(None),
         }
     }
