@@ -164,7 +164,9 @@ fn appends(dir: &Path) {
     let watched = open(&dir.join("watched"), options().observer(Arc::new(|_: &Event<'_>| {})));
     let measured = open(&dir.join("measured"), options().measure(true));
     let consumed = open(&dir.join("consumed"), options());
-    let consumer = consumed.consumer("mailer").unwrap();
+    consumed.consumer("mailer").unwrap();
+    let acked = open(&dir.join("acked"), options());
+    let consumer = acked.consumer("mailer").unwrap();
     let mut variants: Vec<Variant<'_>> = vec![
         ("append of 100 bytes", Box::new(|| append(&log))),
         ("with an observer that does nothing", Box::new(|| append(&watched))),
@@ -173,12 +175,12 @@ fn appends(dir: &Path) {
         (
             "an ack, instead of an append",
             Box::new(|| {
-                let lsn = consumed.append_durable(&[7; 100]).unwrap();
+                let lsn = acked.append_durable(&[7; 100]).unwrap();
                 let time = per_call(CALLS, || {
                     consumer.ack(lsn).unwrap();
                 });
-                consumed.commit().unwrap();
-                consumed.checkpoint(consumed.durable()).unwrap();
+                acked.commit().unwrap();
+                acked.checkpoint(acked.durable()).unwrap();
                 time
             }),
         ),

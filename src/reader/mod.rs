@@ -20,11 +20,10 @@
 //! anew, and since a cut or a recovery rings no bell. Who follows what is not durable looks at the next frame itself, after 50 us
 //! and then ever more seldom, at last each millisecond.
 //!
-//! *Measured* (`benches/reader.rs`; Linux 6.18, ext4, two cores that twenty other threads wanted: take the medians and
-//! ratios). A durable record came to a follower in another process 45 us (p50) after the commit had returned in the writer,
-//! p99 2 to 4 ms, which is the wait for a core; with a writer that commits without a pause a quarter of the records came before
-//! the return. A published one, 1 ms after the one before, 0.12 ms (p50) after its append; after 20 ms of silence 0.6 ms. A
-//! reader replays 0.55 to 0.6 times as fast as the writer's own process at 100 B, 0.65 at 1 KiB: it copies each byte once more.
+//! *Measured* (`benches/reader.rs`; Linux 6.18, ext4, two cores). A durable record came to a follower in another process 7 us
+//! (p50; p99 19) after the commit had returned in a writer that commits without a pause; 21 (p99 190) with 1 ms between commits, 71
+//! (p99 320) with 20. A published one, 1 ms after the one before, 0.13 ms (p50) after its append; after 20 ms of silence
+//! 0.5 ms. A reader replays 0.67 times as fast as the writer's own process at 100 B, 0.9 at 1 KiB: it copies each byte once more.
 //! The writer pays for each sync, whether or not anyone follows: the wake, 0.2 us on ext4 and 0.8 to 0.9 on xfs, btrfs and
 //! tmpfs; on xfs and btrfs the `pwrite` too, 1.4 and 7 us (p10; under load several times that, as the sync itself). These are of a
 //! program that does just that, not of the engine; its commits took 110 us and more.
