@@ -116,6 +116,7 @@ fn a_position_goes_forward_with_acks_and_anywhere_with_a_seek() {
     assert_eq!(left(), 3);
     log.checkpoint(log.commit().unwrap()).unwrap();
     assert!(matches!(mailer.seek(lsns[2]), Err(Error::OutOfRange { .. })));
+    assert!(matches!(log.replay_from(lsns[2]).map(drop), Err(Error::OutOfRange { .. })));
     mailer.seek(log.checkpoint_lsn()).unwrap();
     assert_eq!(left(), 0, "where the checkpoint is can be read from");
     mailer.remove().unwrap();
