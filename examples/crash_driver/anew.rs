@@ -23,14 +23,15 @@ pub(crate) fn finish(log: &Log, said: &Said, tell: impl Fn(&str, u64)) -> Result
 impl Driver<'_> {
     /// Only while no other thread writes.
     pub(crate) fn begin_anew(&self, dice: &mut Dice) -> Result<()> {
-        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        let known = self.known.lock().unwrap_or_else(|e| e.into_inner());
         let Known { next, floor, .. } = *known;
+        drop(known);
         if next == floor {
             return Ok(());
         }
         self.log.commit()?;
-        self.voice.say(&format!("A {}", next - 1));
-        known.durable = next;
+        self.committed(next - 1);
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
         self.voice.say(&format!("T {next}"));
         known.floor = next;
         let note = self.set_metadata(&mut known)?;

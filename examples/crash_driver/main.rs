@@ -103,9 +103,13 @@ fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
             }
             // A tracer would count the reader's calls as the writer's.
             let reader = (!part_of.traced).then(|| scope.spawn(|| watch::follow(dir, &watched)));
-            let done = work(&log, part_of, &watched).and_then(|()| log.commit());
-            let until = *done.as_ref().unwrap_or(&Lsn::MIN);
-            watched.until.store(until.get(), Ordering::Release);
+            let done = work(&log, part_of, &watched).and_then(|()| {
+                log.commit()?;
+                log.replay().last().transpose()
+            });
+            let last =
+                done.as_ref().ok().and_then(Option::as_ref).map_or(0, |last| last.lsn().get());
+            watched.until.store(last, Ordering::Release);
             watched.stop.store(true, Ordering::Release);
             let seen = reader.map_or(Ok(()), |reader| match reader.join() {
                 Ok(seen) => seen,

@@ -31,7 +31,7 @@ pub(crate) struct Watched {
     pub(crate) appended: Appended,
     /// Cuts so far: after one the numbers go back.
     pub(crate) cuts: AtomicU64,
-    /// All was written, and the log is durable up to here: what is not met by then was lost.
+    /// All was written, and all is durable; behind this one no record follows: what is not met by then was lost.
     pub(crate) until: AtomicU64,
     pub(crate) stop: AtomicBool,
 }
@@ -74,11 +74,13 @@ pub(crate) fn follow(dir: &str, watched: &Watched) -> std::result::Result<(), St
         if watched.stop.load(Ordering::Acquire) {
             let until = watched.until.load(Ordering::Acquire);
             let there = follower.as_ref().map_or(0, |follower| follower.position().get());
-            if there >= until {
+            if there > until || until == 0 {
                 return Ok(());
             }
             if stopped.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                return Err(format!("a reader is at {there}, though all is durable up to {until}"));
+                return Err(format!(
+                    "a reader is at {there}, though the record at {until} is durable"
+                ));
             }
         }
     }
