@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use driver::{Driver, Known};
 use duralog::{Error, Log, Lsn, Options, Result, SyncMethod, WriteMethod};
 use watch::Watched;
-use words::{Dice, Voice, hash, kept_by_note, number};
+use words::{Dice, Voice, hash, kept_by_note, number, violation};
 
 fn options(seed: u64) -> Options {
     let mut dice = Dice(seed ^ 0x0F0F);
@@ -115,10 +115,7 @@ fn workload(dir: &str, seed: u64, count: u64) -> Result<()> {
                 Ok(seen) => seen,
                 Err(panic) => std::panic::resume_unwind(panic),
             });
-            if let Err(seen) = seen {
-                eprintln!("{seen}");
-                return Err(Error::InvalidConsumer { name: "reader".into() });
-            }
+            seen.unwrap_or_else(|seen| violation(&seen));
             done?;
             if dice.below(2) == 0 { log.close() } else { Ok(()) }
         })?;

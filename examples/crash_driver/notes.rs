@@ -1,9 +1,9 @@
 //! What the log keeps beside the records: said between them, and checked against them.
 
-use duralog::{Error, Log, Lsn, Result};
+use duralog::{Log, Lsn, Result};
 
 use crate::driver::{Driver, Known};
-use crate::words::{Dice, said};
+use crate::words::{Dice, said, violation};
 
 const CONSUMER: &str = "consumer";
 
@@ -46,11 +46,10 @@ pub(crate) fn check(log: &Log) -> Result<Said> {
     let consumer = log.consumers().first().map_or(Lsn::MIN, |consumer| consumer.position);
     let astride = first.is_some_and(|n| n < floor) && last.is_some_and(|n| n + 1 != floor);
     if number < told || consumer.get() < position || astride {
-        eprintln!(
+        violation(&format!(
             "metadata {number}, the last record says {told}; consumer at {consumer}, not {position}; \
              records {first:?} to {last:?}, floor {floor}"
-        );
-        return Err(Error::InvalidConsumer { name: CONSUMER.into() });
+        ));
     }
     Ok(Said { number, floor, last })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use duralog::{Error, Log, Lsn, Reader, Result};
 
-use crate::words::{hash, number};
+use crate::words::{hash, number, violation};
 
 /// What was ever appended under each number: a number that comes again after a cut names another record.
 #[derive(Default)]
@@ -142,11 +142,9 @@ pub(crate) fn check(log: &Log, found: &Found) -> Result<()> {
     if recovered.starts_with(&found.durable) && found.published.starts_with(&recovered) {
         return Ok(());
     }
-    eprintln!(
-        "a reader found {} durable records of {}, the writer {} of these",
-        found.durable.len(),
-        found.published.len(),
-        recovered.iter().zip(&found.published).take_while(|(a, b)| a == b).count()
-    );
-    Err(Error::InvalidConsumer { name: "reader".into() })
+    let same = recovered.iter().zip(&found.published).take_while(|(a, b)| a == b).count();
+    let (durable, published) = (found.durable.len(), found.published.len());
+    violation(&format!(
+        "a reader found {durable} durable records of {published}, the writer {same} of these"
+    ))
 }

@@ -77,3 +77,9 @@ pub(crate) fn kept_by_note(payload: &[u8]) -> Option<u64> {
     let keep = payload.get(16..)?.strip_prefix(NOTE)?;
     keep.try_into().ok().map(u64::from_le_bytes)
 }
+
+/// What must not be was seen: no error of the log's.
+pub(crate) fn violation(what: &str) -> ! {
+    eprintln!("{what}");
+    std::process::exit(1)
+}
