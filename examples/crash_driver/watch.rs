@@ -108,7 +108,7 @@ pub(crate) struct Found {
     published: Vec<(Lsn, u64)>,
 }
 
-/// None: it could not read the disk.
+/// None: it could not read the disk, or someone has the log open after all, as the open behind it will find.
 pub(crate) fn found(dir: &str) -> Result<Option<Found>> {
     let read = || {
         let reader = Reader::open(dir)?;
@@ -125,7 +125,7 @@ pub(crate) fn found(dir: &str) -> Result<Option<Found>> {
     };
     match read() {
         Ok(found) => Ok(Some(found)),
-        Err(Error::Io { .. }) => Ok(None),
+        Err(Error::Io { .. } | Error::Gone { .. }) => Ok(None),
         Err(Error::NoLog { .. }) => Ok(Some(Found::default())),
         Err(error) => Err(error),
     }
