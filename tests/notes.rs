@@ -9,6 +9,7 @@
 )]
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use duralog::{Error, Holder, Log, Lsn, Options};
 
@@ -26,11 +27,18 @@ fn fill(log: &Log) -> Lsn {
     lsns[1]
 }
 
-/// The background has sealed all that is full.
-fn settled(log: &Log, sealed: u64) {
-    while log.stats().segments_sealed < sealed {
+/// Waits for the background: a hang is a failure.
+fn until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it never came about");
         std::thread::yield_now();
     }
+}
+
+/// The background has sealed all that is full.
+fn settled(log: &Log, sealed: u64) {
+    until(|| log.stats().segments_sealed >= sealed);
 }
 
 fn holders(log: &Log) -> Vec<Holder> {
@@ -189,14 +197,10 @@ fn p10_nothing_that_has_not_been_archived_is_given_back_and_it_goes_once_it_has(
     log.archived_up_to(lsns[0]).unwrap(); // changes nothing
     assert_eq!(log.archived(), Some(lsns[2]));
     // By itself, the checkpoint having passed long ago.
-    while log.head() < lsns[1] {
-        std::thread::yield_now();
-    }
+    until(|| log.head() >= lsns[1]);
     assert_eq!(log.replay().count(), 4);
     log.stop_archiving().unwrap();
-    while log.head() < lsns[3] {
-        std::thread::yield_now();
-    }
+    until(|| log.head() >= lsns[3]);
     assert_eq!(log.replay().count(), 0);
 }
 
