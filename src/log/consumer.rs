@@ -74,7 +74,8 @@ impl Consumer {
     /// # Errors
     ///
     /// [`Error::NotDurable`] if the record is not durable yet: a crash could take it away, and its position would name
-    /// nothing; also beyond the end. [`Error::NotARecord`], [`Error::Gone`] if the record was cut away, [`Error::InvalidConsumer`] if the consumer has been removed, and those of [`Log::append`].
+    /// nothing; also beyond the end. [`Error::NotARecord`], [`Error::Gone`] if the record was cut away,
+    /// [`Error::InvalidConsumer`] if the consumer has been removed, and those of [`Log::append`].
     pub fn ack(&self, lsn: Lsn) -> Result<Lsn> {
         let position = self.behind(lsn)?;
         self.note(|_, now| Ok(now.max(position)))
