@@ -177,9 +177,7 @@ impl Engine {
             return Ok(Some(Lsn::new(end - 1)));
         }
     }
-}
 
-impl Engine {
     /// Where the slowest consumer stands, or might after a crash, if there is any.
     pub(crate) fn slowest(&self) -> Option<u64> {
         self.tail.lock().notes.slowest(self.durable())

@@ -44,9 +44,10 @@ impl Options {
     /// once a minute.
     ///
     /// A segment's age counts from when it was full. Of one that an earlier instance of the log filled the file's modification
-    /// time tells, by the system's clock: a clock set forward makes all of these older. A restored copy has the times that the copy has, so one that does not keep them begins anew. After a
-    /// power cut a file's time may lag behind its last write by as much as the file system takes to write times: seconds,
-    /// with the mount option `lazytime` up to a day. Where there is no time (a simulated disk) nothing is too old.
+    /// time tells, by the system's clock: a clock set forward makes all of these older. A restored copy has the times that
+    /// the copy has, so one that does not keep them begins anew. After a power cut a file's time may lag behind its last
+    /// write by as much as the file system takes to write times: seconds, with the mount option `lazytime` up to a day.
+    /// Where files have no time (a simulated disk) none of these is too old.
     ///
     /// ```
     /// use std::time::Duration;
