@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use duralog::{Log, Lsn, SyncPolicy, Tail};
 
 use crate::lines::{Lines, Next};
+use crate::out;
 
 /// Append one record a line from standard input: the bytes as they are, without the newline.
 #[derive(Debug, clap::Args)]
@@ -20,9 +22,9 @@ pub(crate) struct Args {
     /// When records are made durable
     #[arg(long, value_enum, default_value_t = When::End)]
     sync: When,
-    /// Bytes of a segment made from now on; else as large as the log's largest, 64 MiB in a new one
+    /// Size of a segment made from now on, such as 64MiB; else as large as the log's largest, 64 MiB in a new one
     #[arg(long, value_name = "BYTES")]
-    segment_size: Option<u64>,
+    segment_size: Option<ByteSize>,
     /// Print the LSN of each record on a line of its own, once it is durable
     #[arg(long)]
     print_lsn: bool,
@@ -54,14 +56,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let mut options = crate::options_for(&args.dir);
     if let Some(bytes) = args.segment_size {
-        options = options.segment_size(bytes);
+        options = options.segment_size(bytes.as_u64());
     }
     if args.sync == When::Interval {
         options = options.sync_policy(SyncPolicy::Interval(INTERVAL));
     }
     let log = options.open(&args.dir)?;
     if let Tail::Torn { at } = log.recovery().tail {
-        crate::say(format_args!("a torn tail, never acknowledged, was cut at LSN {at}"));
+        out::say(format_args!("a torn tail, never acknowledged, was cut at LSN {at}"));
     }
     let mut session = Session { log: &log, sync: args.sync, printer: None, done: Done::default() };
     if args.print_lsn {
@@ -72,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Whatever ended the input, what was appended before is committed and acknowledged.
     let committed = session.commit();
     let closed = log.close().context("close");
-    crate::say(format_args!("{} in {:.3} s", session.done, started.elapsed().as_secs_f64()));
+    out::say(format_args!("{} in {:.3} s", session.done, started.elapsed().as_secs_f64()));
     fed.and(committed.map(drop)).and(closed)
 }
 
@@ -128,7 +130,7 @@ impl Session<'_> {
         match printer.print_below(self.log.durable()) {
             Ok(()) => Ok(ControlFlow::Continue(())),
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
-            Err(e) => Err(crate::no_output(e)),
+            Err(e) => Err(out::no_output(e)),
         }
     }
 }

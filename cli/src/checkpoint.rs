@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use duralog::Lsn;
 
+use crate::out;
+
 /// Say that no record before LSN is needed any more, and give whole segments back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog checkpoint my-log 65536")]
@@ -21,7 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let now = log.checkpoint_lsn();
     let closed = log.close().context("close");
     let reclaimed = reclaimed?;
-    crate::say(format_args!(
+    out::say(format_args!(
         "checkpoint at LSN {now}: {} segments, {} bytes given back",
         reclaimed.segments, reclaimed.bytes
     ));

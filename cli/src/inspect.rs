@@ -3,9 +3,11 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use duralog::inspect::{Inspector, SegmentInfo, Summary};
 use serde::Serialize;
+
+use crate::out;
 
 /// Show the positions of the log and its segments. Needs no lock and changes nothing.
 #[derive(Debug, clap::Args)]
@@ -21,12 +23,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let log = Inspector::open(&args.dir)?;
     let shown = Shown::from(log.summary());
-    let text = if args.json {
-        serde_json::to_string_pretty(&shown).context("JSON")? + "\n"
-    } else {
-        table(&shown)?
-    };
-    crate::print(&text)
+    if args.json { out::print_json(&shown) } else { out::print(&table(&shown)?) }
 }
 
 /// What is shown: the keys of the JSON.

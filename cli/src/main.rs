@@ -5,16 +5,17 @@ mod checkpoint;
 mod inspect;
 mod lines;
 mod opening;
+mod out;
 mod replay;
 mod verify;
 
-use std::fmt::Display;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use duralog::inspect::Inspector;
+
+use crate::out::say;
 
 /// A log that survives crashes, one record a line.
 #[derive(Debug, Parser)]
@@ -61,24 +62,6 @@ fn in_words(error: &anyhow::Error) -> String {
         }
     }
     words
-}
-
-/// A line to standard error. If no one can read it there is no one to tell.
-fn say(line: impl Display) {
-    drop(writeln!(io::stderr(), "{line}"));
-}
-
-/// Writes to standard output at once; a reader that went away is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(no_output(e)),
-        _ => Ok(()),
-    }
-}
-
-fn no_output(error: io::Error) -> anyhow::Error {
-    anyhow::Error::new(error).context("standard output")
 }
 
 /// The options to open the log in `dir`: if there is one, it keeps its segment size. That of its largest: an open on a full

@@ -7,6 +7,8 @@ use anyhow::Result;
 use duralog::inspect::{Doubt, Doubtful, Found, Inspector, OwnedRecord, Records, Salvage};
 use duralog::{Lsn, Tail};
 
+use crate::out;
+
 /// Print each record and a newline. Needs no lock and changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog replay my-log --from 4096 --with-lsn")]
@@ -43,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => return Ok(()),
     }
     if let Some(Tail::Torn { at }) = records.tail() {
-        crate::say(format_args!("a torn tail, never acknowledged, was left out at LSN {at}"));
+        out::say(format_args!("a torn tail, never acknowledged, was left out at LSN {at}"));
     }
     Ok(())
 }
@@ -53,7 +55,7 @@ fn finish<T>(mut out: impl Write, copied: io::Result<T>) -> Result<Option<T>> {
     match out.flush().and(copied) {
         Ok(copied) => Ok(Some(copied)),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(None),
-        Err(e) => Err(crate::no_output(e)),
+        Err(e) => Err(out::no_output(e)),
     }
 }
 
@@ -68,18 +70,18 @@ fn salvage(args: &Args) -> Result<()> {
             Found::Gap(gap) => {
                 // Else it is a torn tail.
                 damaged |= gap.committed || gap.lsns.is_empty();
-                crate::say(&gap);
+                out::say(&gap);
             }
             // Whole files of them may be left over.
             Found::Doubtful(Doubtful { record, why, .. }) if why != Doubt::Leftover => {
-                crate::say(format_args!("left out at LSN {}: {why}", record.lsn));
+                out::say(format_args!("left out at LSN {}: {why}", record.lsn));
             }
             _ => {}
         }
         Ok(())
     });
     if finish(out, copied)?.is_some() {
-        crate::say(salvage.report());
+        out::say(salvage.report());
         anyhow::ensure!(!damaged, "{} is damaged", args.dir.display());
     }
     Ok(())

@@ -6,6 +6,8 @@ use anyhow::Result;
 use duralog::Tail;
 use duralog::inspect::Inspector;
 
+use crate::out;
+
 /// Read everything and say whether it is sound. Needs no lock and changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog verify my-log && cp -r my-log my-copy")]
@@ -22,7 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Tail::Torn { at } => format!("a torn tail, never acknowledged, begins at LSN {at}"),
         _ => "open".to_owned(),
     };
-    crate::print(&format!(
+    out::print(&format!(
         "sound: {} records, {} bytes, end {}, {} segments; {tail}\n",
         found.records, found.bytes, found.end, found.segments
     ))

@@ -1,0 +1,39 @@
+//! What goes to standard output and to standard error.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use serde::Serialize;
+
+/// A line to standard error. If no one can read it there is no one to tell.
+pub(crate) fn say(line: impl Display) {
+    drop(writeln!(io::stderr(), "{line}"));
+}
+
+/// Writes to standard output at once; a reader that went away is no error.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(no_output(e)),
+        _ => Ok(()),
+    }
+}
+
+/// The same, as JSON for people to read too.
+pub(crate) fn print_json(what: &impl Serialize) -> Result<()> {
+    print(&(serde_json::to_string_pretty(what).context("JSON")? + "\n"))
+}
+
+pub(crate) fn no_output(error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context("standard output")
+}
+
+/// A bar of `total` bytes on standard error; shows nothing where that is no terminal, and leaves nothing behind.
+pub(crate) fn bar(what: &'static str, total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let line = "{prefix} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(line).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.with_style(style).with_prefix(what).with_finish(ProgressFinish::AndClear)
+}
