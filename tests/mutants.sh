@@ -54,7 +54,7 @@ interleaved() {
 
 only=${1:-} edits=
 [ "$only" = --edits ] && only= edits=1
-mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, rolled: false });/' -p duralog-cli --test trace
+mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, bytes: 0, rolled: false });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/^        fs::fdatasync\(&self.fd\)\?;//' -p duralog-cli --test trace
 mutant notes-not-in-the-manifest src/log/upkeep.rs 's/let mut notes = tail.notes.as_of\(.*\);/let mut notes = crate::format::notes::Notes::default();/' --test crash power_cut
 mutant notes-not-walked src/log/find_end.rs 's/if lsn >= manifest.noted \{/if lsn > u64::MAX - 1 {/' --test crash power_cut
@@ -125,10 +125,20 @@ mutant reader-position-behind-a-cut-taken src/inspect/beside/mod.rs 's/if bound.
 mutant reader-position-where-a-page-ends-taken src/reader/position.rs 's/within == 0 \|\| within == DATA_START/within % DATA_START == 0/' --test reader p2_a_position_that
 mutant cut-before-a-roll-not-seen src/walk.rs 's/Step::Frame \{ .. \} => return Ok\(true\)/Step::Frame { .. } => return Ok(false)/' --test reader p2_a_position_behind
 mutant reader-start-behind-a-cut-taken src/inspect/beside/newest.rs 's/&& !view::holds\(&now, self.from - 1\)/\&\& false/' --test reader p2_a_follower_that
-mutant watermark-not-written-by-pwrite src/watermark.rs 's/self.file.write_at\(&slot, at as u64\).unwrap_or_default\(\);//' --test reader pwrite
+mutant watermark-not-written-by-pwrite src/watermark.rs 's/self.file.write_at\(&sector, at as u64\).unwrap_or_default\(\);//' --test reader pwrite
 mutant reader-shows-what-is-published src/reader/follow.rs 's/let \(watch, until\) = \(None, Until::Durable\);/let (watch, until, mut walk) = (None, Until::Durable, walk); walk.set_until(Until::Published);/' --test reader p1_
 mutant reader-jumps-anywhere src/inspect/beside/mod.rs 's/\|\| matches!\(scan.step\(\), Ok\(Step::Frame \{ .. \}\)\);/|| scan.step().is_ok();/' --test reader
 interleaved reader-payload-read-again src/segment/scan.rs 's/^        Ok\(Step::Frame \{ offset: at, head \}\)$/        self.window.filled = 0; self.window.get(at + frame::HEADER_LEN, head.len as usize)?; Ok(Step::Frame { offset: at, head })/; s/let rest = self.window.held_from\(at\)\?;/let rest = self.window.held_from(u64::MAX)?;/' recycled_under
+mutant kept-from-the-watermark src/inspect/kept.rs 's/let from = view\.noted\.max/let from = view.durable.max/' --test pieces what_is_kept_is_what
+mutant kept-of-the-manifest-alone src/inspect/beside/mod.rs 's/if head\.kind == Kind::Note \&\& lsn >= self\.noted \{/if head.kind == Kind::Note \&\& lsn < 1 {/' --test pieces what_is_kept_is_what
+mutant deep-stops-at-damage src/inspect/salvage/deep.rs 's/Found::Gap\(gap\) => part\.damage\.push\(gap\),/Found::Gap(_) => break,/' --test pieces p5_a_deep
+mutant deep-passes-over-what-is-open src/inspect/salvage/deep.rs 's/Some\(Error::Corrupt\(at\)\) => damage\.push\(Gap::of\(\*at\)\),/Some(Error::Corrupt(_)) => {}/' --test pieces p5_a_deep
+mutant rebuilt-goes-on-where-segments-may-be-gone src/inspect/salvage/rebuild.rs 's/unwrap_or\(0\) \+ UNSEEN,/unwrap_or(0),/' -p duralog-cli --test cli p5_a_lost
+mutant rebuilt-of-a-log-that-lacks-more src/inspect/salvage/rebuild.rs 's/\|\| !salvage\.finds_all\(\)/|| { salvage.finds_all(); false }/' --test pieces p5_a_log
+mutant rebuilt-without-notes src/inspect/salvage/rebuild.rs 's/notes: notes\.clone\(\),/notes: Notes { archived: notes.archived, ..Notes::default() },/' --test pieces p2_a_rebuilt
+mutant torn-tail-shown-as-free src/inspect/salvage/frames.rs 's/planned\.ends == Ends::Open \&\& !walk/planned.ends == Ends::Unused \&\& !walk/' --test pieces a_torn
+mutant pulse-of-the-sync-before src/format/watermark.rs 's/slots\.max\(\)\.map/slots.min().map/' -p duralog-cli --test cli what_the_writer
+mutant repair-moves-no-consumer cli/src/repair.rs 's/\*position <= old\)/*position == old)/' -p duralog-cli --test cli p5_consumers
 mutant salvage-search-begins-late src/inspect/salvage/walk.rs 's/from \+ ALIGN, self\.limit/from + 64, self.limit/' --test salvage
 mutant salvage-rest-of-a-batch-as-records src/inspect/salvage/mod.rs 's/!whole \|\| lost == Lost::Known\(Kind::Part\)/!whole/' --test salvage p3
 mutant salvage-first-behind-a-gap-as-a-record src/inspect/salvage/mod.rs 's/(Lost::Unknown if walk\.confirms\(spot\.end\(\)\) => )Some\(Doubt::AfterGap\)/\1None/' --test salvage p3
