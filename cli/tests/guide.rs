@@ -159,6 +159,18 @@ fn every_chapter_is_in_the_contents_and_in_the_crate_in_order() {
 }
 
 #[test]
+fn figures_of_others_are_those_of_the_benchmarks() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let measured = fs::read_to_string(root.join("BENCHMARKS.md")).unwrap();
+    let told = fs::read_to_string(root.join("docs/guide/11-comparison.md")).unwrap();
+    let rows: Vec<&str> = told.lines().filter(|line| line.ends_with(" x |")).collect();
+    assert!(!rows.is_empty());
+    for row in rows {
+        assert!(measured.lines().any(|line| line == row), "not in BENCHMARKS.md: {row}");
+    }
+}
+
+#[test]
 fn what_is_not_as_told_is_seen() {
     let chapter = "<!-- file: a -->\n```text\none\n```\n```console\n$ cat a\none\n$ echo b; \\\n> echo c\n...\n```\n";
     let steps = steps(chapter);
