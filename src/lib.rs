@@ -41,7 +41,7 @@ pub use observer::TracingObserver;
 pub use observer::{Event, Observer, SealedSegment};
 pub use options::{Options, SyncMethod, SyncPolicy, WhenFull, WriteMethod};
 pub use progress::Progress;
-pub use reader::{Reader, ReaderFollower, ReaderReplay};
+pub use reader::{Reader, ReaderFollower, ReaderReplay, SyncStats};
 #[cfg(feature = "json")]
 pub use typed::Json;
 pub use typed::{Bincode, Codec, TypedLog, TypedReplay};

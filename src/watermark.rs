@@ -1,7 +1,7 @@
 //! The watermark as a file: evidence of what was durable, in another place than the log itself.
 //!
 //! A mark in the log is lost with the sector or the page that holds it, and the last groups share one. So after
-//! each sync the durable LSN is also stored in this file, and never synced: a store of 36 bytes through a mapping, no system
+//! each sync the durable LSN is also stored in this file, and never synced: a store of one sector through a mapping, no system
 //! call, no write of its own; where a store could be a signal (`storage/safety.rs`), a `pwrite` of one to seven microseconds,
 //! beside a sync of a hundred and more, whose failure is no one's. After the death of the process the
 //! cache has the exact end of what was committed; after a power cut the disk has some earlier one. Both are
@@ -11,12 +11,16 @@
 //! It is also how readers in other processes learn of a sync (`reader`). The page cache is one for all, so they see it at
 //! once; and they sleep on a word of it, for which the writer wakes them once a sync. Such a wake without anyone to wake is a
 //! system call of 0.2 to 0.9 us, and the writer cannot know better: readers may not write here.
+//!
+//! Beside it in the same sector, and so by the same store, stands what the syncs came to, for people who watch from outside
+//! (`format/pulse.rs`). No one else looks at that.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::format::pulse::{self, Pulse};
 use crate::format::watermark::{self as format, LEN, LEN_OF_SLOTS, SLOTS};
 use crate::manifest::remove_if_there;
 use crate::storage::{Access, Directory, File, Region, Writer};
@@ -33,6 +37,7 @@ pub(crate) struct Watermark {
     log_id: [u8; 16],
     /// The slot whose turn it is.
     turn: usize,
+    pulse: Pulse,
 }
 
 /// Wakes readers in other processes.
@@ -90,7 +95,13 @@ impl Watermark {
         file.read_at(&mut bytes, 0).map_err(|e| Error::io("pread", &path, e))?;
         let turn = format::next(&bytes, log_id);
         let writer = file.map(LEN as u64, stores, 0).map_err(|e| Error::io("mmap", path, e))?;
-        Ok(Some(Watermark { writer, stores, file, log_id, turn }))
+        Ok(Some(Watermark { writer, stores, file, log_id, turn, pulse: Pulse::default() }))
+    }
+
+    /// For those who watch: a sync took so long, and so many records and bytes of theirs are durable since the open.
+    /// Stored with the next note.
+    pub(crate) fn beat(&mut self, took: Duration, records: u64, bytes: u64) {
+        self.pulse.beat(took, records, bytes);
     }
 
     /// Everything below `durable` is. Only after the sync that made it so. Gives what readers wait for.
@@ -98,12 +109,12 @@ impl Watermark {
         let at = self.turn;
         let [first, second] = SLOTS;
         self.turn = if at == first { second } else { first };
-        let slot = format::slot(self.log_id, durable);
+        let sector = sector(self.log_id, durable, &self.pulse);
         if self.stores {
-            self.writer.write(at as u64, &slot);
+            self.writer.write(at as u64, &sector);
         } else {
             // A full disk, or one that fails: then the last one stands, which is as true.
-            self.file.write_at(&slot, at as u64).unwrap_or_default();
+            self.file.write_at(&sector, at as u64).unwrap_or_default();
         }
         format::word(&[], at).0
     }
@@ -111,6 +122,26 @@ impl Watermark {
     pub(crate) fn bell(&self) -> Bell {
         Bell { file: Arc::clone(&self.file), region: Arc::clone(self.writer.region()) }
     }
+}
+
+/// A slot, and the pulse behind it.
+fn sector(log_id: [u8; 16], durable: u64, pulse: &Pulse) -> [u8; pulse::AT + pulse::LEN] {
+    let mut sector = [0; pulse::AT + pulse::LEN];
+    let put =
+        |to: &mut [u8], from: &[u8]| to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    put(&mut sector, &format::slot(log_id, durable));
+    put(sector.get_mut(pulse::AT..).unwrap_or_default(), &pulse.encode());
+    sector
+}
+
+/// What the writer's syncs came to when it last stored it; none if no writer has, or the file cannot be read.
+pub(crate) fn pulse(directory: &dyn Directory, log_id: [u8; 16]) -> Option<Pulse> {
+    // Again if it was read in the middle of a store.
+    (0..3).find_map(|_| {
+        let bytes = load(directory).ok()?;
+        let at = format::turned(&bytes, log_id)?;
+        Pulse::decode(bytes.get(at + pulse::AT..)?)
+    })
 }
 
 /// The file, in the hand of a reader in another process.

@@ -5,6 +5,7 @@ pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod manifest;
 pub(crate) mod notes;
+pub(crate) mod pulse;
 pub(crate) mod watermark;
 
 pub(crate) const VERSION: u32 = 1;

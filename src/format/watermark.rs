@@ -56,6 +56,12 @@ pub(crate) fn next(bytes: &[u8], log_id: [u8; 16]) -> usize {
     if read(bytes, first, log_id) >= read(bytes, second, log_id) { second } else { first }
 }
 
+/// The slot that was stored last, if any is one of this log.
+pub(crate) fn turned(bytes: &[u8], log_id: [u8; 16]) -> Option<usize> {
+    let slots = SLOTS.into_iter().filter_map(|at| Some((read(bytes, at, log_id)?, at)));
+    slots.max().map(|(_, at)| at)
+}
+
 /// Four bytes of a slot that change with each store into it, and where in the file they stand: what a reader in another
 /// process waits for.
 pub(crate) fn word(bytes: &[u8], slot: usize) -> (u64, [u8; 4]) {
@@ -73,7 +79,7 @@ mod tests {
         assert_eq!(highest(&file, [7; 16]), None);
         file[..SLOT_LEN].copy_from_slice(&slot([7; 16], 4096));
         file[512..512 + SLOT_LEN].copy_from_slice(&slot([7; 16], 5000));
-        assert_eq!(highest(&file, [7; 16]), Some(5000));
+        assert_eq!((highest(&file, [7; 16]), turned(&file, [7; 16])), (Some(5000), Some(512)));
         assert_eq!(highest(&file, [8; 16]), None);
         for bit in 0..SLOT_LEN * 8 {
             let mut torn = file.clone();

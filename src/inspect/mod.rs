@@ -20,6 +20,7 @@
 //! ```
 
 pub(crate) mod beside;
+mod kept;
 mod reader;
 mod records;
 mod salvage;
@@ -29,9 +30,13 @@ pub(crate) mod view;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use kept::Kept;
 pub use reader::{SegmentEnd, SegmentIdentity, SegmentReader};
 pub use records::{OwnedRecord, Records};
-pub use salvage::{Doubt, Doubtful, Found, Gap, Report, Salvage};
+pub use salvage::{
+    Deep, Doubt, Doubtful, Found, Frame, FrameKind, Frames, Gap, Hole, HoleKind, Piece, Report,
+    Salvage, SegmentPiece,
+};
 pub use summary::{SegmentInfo, SegmentState, Summary};
 
 use crate::error::{Error, Result};
@@ -167,20 +172,37 @@ impl Inspector {
     }
 
     fn verify_once(&self) -> Result<Verified> {
-        let (mut count, mut bytes) = (0, 0);
+        let (verified, failed) = self.verify_from(0, |_| {})?;
+        failed.map_or(Ok(verified), Err)
+    }
+
+    /// The records from the segment on whose window begins at `base` or later, and all else that is not in a segment
+    /// before it. What is sound of them, and what ended it.
+    fn verify_from(
+        &self,
+        base: u64,
+        mut told: impl FnMut(u64),
+    ) -> Result<(Verified, Option<Error>)> {
+        let (mut count, mut bytes, mut failed) = (0, 0, None);
         let view = view::newest(&*self.disk)?;
-        let head = view::head(&view);
-        let mut records = Records::new(self, view, head);
+        let from = view::head(&view).max(base);
+        let mut records = Records::new(self, view, from);
         for record in records.by_ref() {
-            (count, bytes) = (count + 1, bytes + record?.payload.len() as u64);
+            match record {
+                Ok(record) => {
+                    (count, bytes) = (count + 1, bytes + record.payload.len() as u64);
+                    told(record.lsn.get());
+                }
+                Err(error) => failed = Some(error),
+            }
         }
         let view = records.view();
-        self.check_headers(view)?;
-        self.check_newest(view)?;
+        let rest = || self.check_headers(view).and_then(|()| self.check_newest(view));
+        let failed = failed.or_else(|| rest().err());
         let segments = view.segments.len() as u64;
         let end = Lsn::new(records.end());
         let tail = records.tail().unwrap_or(Tail::Unclean { at: end });
-        Ok(Verified { records: count, bytes, end, segments, tail })
+        Ok((Verified { records: count, bytes, end, segments, tail }, failed))
     }
 
     /// Those of ready segments too, which no walk comes to.

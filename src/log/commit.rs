@@ -251,6 +251,7 @@ impl Engine {
             active,
             end: tail.writer.lsn(),
             records: tail.appends,
+            bytes: tail.bytes,
         };
         state.covering = begun.end;
         let all = self.group.waiting.swap(0, Ordering::Relaxed);
@@ -260,10 +261,11 @@ impl Engine {
 
     /// Syncs every segment with unsynced frames, oldest first: nothing later may count as durable
     /// before. Only the leader calls it. Any failure is final.
-    fn sync_everything(&self, Begun { rolled, active, end, records }: Begun) -> Result<Synced> {
+    fn sync_everything(&self, begun: Begun) -> Result<Synced> {
         if let Some(cause) = self.health.failed() {
             return Err(Error::Poisoned { cause });
         }
+        let Begun { rolled, active, end, records, bytes } = begun;
         let start = Instant::now();
         let durable = self.durable();
         let method = self.files.options.sync_method;
@@ -280,7 +282,7 @@ impl Engine {
             self.tail.lock().unsynced.retain(|segment| segment.base() > last);
         }
         let took = start.elapsed();
-        Ok(Synced { end, took, records, rolled: !rolled.is_empty() })
+        Ok(Synced { end, took, records, bytes, rolled: !rolled.is_empty() })
     }
 
     /// Publishes what became durable, gives up leadership, wakes all: those who are not yet
@@ -290,8 +292,11 @@ impl Engine {
         let mut state = self.group.state.lock();
         let (mut seals_due, mut noted, mut told) = (false, None, None);
         let mut due = Due::default();
-        if let Some(Synced { end, took, records, rolled }) = synced {
-            noted = state.watermark.as_mut().map(|watermark| watermark.note(end));
+        if let Some(Synced { end, took, records, bytes, rolled }) = synced {
+            noted = state.watermark.as_mut().map(|watermark| {
+                watermark.beat(took, records, bytes);
+                watermark.note(end)
+            });
             self.raise_durable(end);
             let (covered, left) = (state.covered, self.group.waiting.load(Ordering::Relaxed));
             state.gather.synced(took, covered, left);
@@ -361,12 +366,14 @@ struct Begun {
     active: Arc<Segment>,
     end: u64,
     records: u64,
+    bytes: u64,
 }
 
 struct Synced {
     end: u64,
     took: Duration,
     records: u64,
+    bytes: u64,
     /// Segments that were full are among what was synced.
     rolled: bool,
 }

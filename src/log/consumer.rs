@@ -47,6 +47,12 @@ pub struct ConsumerInfo {
     pub lag: u64,
 }
 
+impl ConsumerInfo {
+    pub(crate) fn new(name: String, position: u64, end: u64) -> ConsumerInfo {
+        ConsumerInfo { name, position: Lsn::new(position), lag: end.saturating_sub(position) }
+    }
+}
+
 impl Consumer {
     /// Its name.
     #[must_use]
@@ -239,12 +245,8 @@ impl Log {
     pub fn consumers(&self) -> Vec<ConsumerInfo> {
         let tail = self.engine.tail.lock();
         let end = tail.writer.lsn();
-        let info = |(name, position): &(String, u64)| ConsumerInfo {
-            name: name.clone(),
-            position: Lsn::new(*position),
-            lag: end.saturating_sub(*position),
-        };
-        tail.notes.current().consumers().iter().map(info).collect()
+        let consumers = tail.notes.current().consumers().iter();
+        consumers.map(|(name, position)| ConsumerInfo::new(name.clone(), *position, end)).collect()
     }
 
     /// A [`checkpoint`](Log::checkpoint) up to where all consumers have come, durably: what none of them needs is given

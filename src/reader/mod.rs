@@ -31,12 +31,14 @@
 mod follow;
 mod position;
 mod replay;
+mod sync_stats;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use follow::ReaderFollower;
 pub use replay::ReaderReplay;
+pub use sync_stats::SyncStats;
 
 use crate::Lsn;
 use crate::error::{Error, Result};

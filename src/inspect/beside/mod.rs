@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::frame::{Head, Kind, operand};
 use crate::format::manifest::{Manifest, State};
+use crate::format::notes::{Note, Notes};
 use crate::log::Tail;
 use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of};
@@ -67,6 +68,9 @@ pub(crate) struct Walk {
     durable: u64,
     /// The highest durable LSN of the marks that it passed.
     marked: u64,
+    /// What the notes come to, for who asks: those at this LSN or above are applied.
+    notes: Notes,
+    noted: u64,
     /// Looks since `end` last moved, and times that the writer was found to have gone on.
     looks: usize,
     chases: usize,
@@ -112,6 +116,8 @@ impl Walk {
             last: None,
             durable,
             marked: 0,
+            notes: Notes::default(),
+            noted: u64::MAX,
             looks: 0,
             chases: 0,
             looked: Duration::ZERO,
@@ -126,6 +132,16 @@ impl Walk {
     pub(crate) fn jumping(mut self) -> Walk {
         self.jumps = true;
         self
+    }
+
+    /// Applies to `notes` those that it passes, at `noted` or above.
+    pub(crate) fn noting(mut self, notes: Notes, noted: u64) -> Walk {
+        (self.notes, self.noted) = (notes, noted);
+        self
+    }
+
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// What lies in windows below `lsn` is not new.
@@ -248,6 +264,12 @@ impl Walk {
             return None;
         }
         (self.end, self.looks) = (end, 0);
+        if head.kind == Kind::Note && lsn >= self.noted {
+            let payload = self.scan.as_ref().map_or(&[][..], |scan| scan.held(offset, len));
+            if let Some(note) = Note::decode(payload) {
+                self.notes.apply(&note);
+            }
+        }
         if head.kind == Kind::Mark {
             let payload = self.scan.as_ref().map_or(&[][..], |scan| scan.held(offset, len));
             self.marked = self.marked.max(operand(payload));

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::Lsn;
+use crate::error::Corruption;
 use crate::inspect::OwnedRecord;
 
 /// One finding of a salvage.
@@ -67,6 +68,11 @@ pub struct Gap {
 }
 
 impl Gap {
+    pub(super) fn of(damage: Corruption) -> Gap {
+        let Corruption { path, segment, offset, lsns, what } = damage;
+        Gap { path, segment, offsets: offset..offset, lsns, committed: true, what }
+    }
+
     /// Of no positions.
     pub(super) fn note(
         path: PathBuf,

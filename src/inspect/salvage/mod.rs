@@ -1,6 +1,8 @@
 //! What is sound in a damaged log, and what is missing. Reads only, whatever it meets.
 
+mod deep;
 mod found;
+mod frames;
 mod plan;
 mod report;
 mod source;
@@ -10,17 +12,20 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+pub use deep::Deep;
 pub use found::{Doubt, Doubtful, Found, Gap};
+pub use frames::{Frame, FrameKind, Frames, Hole, HoleKind, Piece, SegmentPiece};
 pub use report::Report;
 
 use self::plan::{Ends, Plan, Planned, lsns, open};
 use self::source::Spot;
-use self::walk::{Piece, Walk};
-use super::{Inspector, OwnedRecord};
+use self::walk::{Step, Walk};
+use super::{Inspector, Kept, OwnedRecord};
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::frame::Kind;
 use crate::format::header::Identity;
+use crate::format::notes::{Note, Notes};
 use crate::segment::file_name;
 use crate::storage::{Directory, Disk};
 
@@ -51,6 +56,8 @@ pub struct Salvage {
     /// The segments whose marks are known, and what the evidence says was durable.
     surveyed: Range<usize>,
     vouched: u64,
+    /// What the notes so far come to.
+    notes: Notes,
     report: Report,
 }
 
@@ -140,16 +147,19 @@ impl Salvage {
             std::io::ErrorKind::NotFound => Error::NoLog { dir: path.to_owned() },
             _ => Error::io("open", path, e),
         })?;
-        let mut plan = plan::plan(&disk)?;
+        let plan = plan::plan(&disk)?;
+        Ok(Salvage::over(disk, plan))
+    }
+
+    fn over(disk: Disk, mut plan: Plan) -> Salvage {
         let ends = plan.segments.iter().map(|planned| match planned.ends {
             Ends::At(end) => planned.identity.base + end,
             _ => 0,
         });
         let report = Report::new(plan.by_manifest, ends.fold(plan.durable, u64::max));
-        Ok(Salvage {
+        Salvage {
             disk,
-            gaps: std::mem::take(&mut plan.notes).into(),
-            plan,
+            gaps: std::mem::take(&mut plan.flaws).into(),
             index: 0,
             walk: None,
             run: None,
@@ -157,8 +167,10 @@ impl Salvage {
             ended: false,
             surveyed: 0..0,
             vouched: 0,
+            notes: plan.notes.clone(),
+            plan,
             report,
-        })
+        }
     }
 
     /// What has been found so far; once the iterator has ended, all that there is.
@@ -175,6 +187,38 @@ impl Salvage {
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// What the log keeps beside its records, by the manifest and the notes passed so far; once the iterator has ended, by
+    /// all that are left. Where the manifest is lost, what was noted in segments that are gone is lost too.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # duralog::Log::open(dir.path())?.consumer("mailer")?;
+    /// let mut salvage = duralog::inspect::Salvage::open(dir.path())?;
+    /// salvage.by_ref().for_each(drop);
+    /// assert_eq!(salvage.kept().consumers[0].name, "mailer");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        Kept::new(&self.notes, self.report.lsns.end.get())
+    }
+
+    /// No position at or beyond was ever in a segment that is here, or that the manifest names: where a log that takes the
+    /// place of this one can begin, so that no position of the one names a record of the other.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = duralog::Log::open(dir.path())?;
+    /// # log.append_durable(b"one")?;
+    /// assert!(duralog::inspect::Salvage::open(dir.path())?.beyond() > log.end());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn beyond(&self) -> Lsn {
+        let windows = self.plan.segments.iter().map(|p| p.identity.base + p.identity.size);
+        Lsn::new(windows.fold(self.plan.next_base, u64::max))
     }
 
     fn planned(&self) -> Option<(Identity, Ends)> {
@@ -239,9 +283,9 @@ impl Salvage {
             return true;
         };
         match walk.step() {
-            Piece::Frame(spot) => self.pass(&identity, ends, spot),
-            Piece::Hole(offsets) => self.hole(&identity, ends, offsets),
-            Piece::End => self.leave(),
+            Step::Frame(spot) => self.pass(&identity, ends, spot),
+            Step::Hole(offsets) => self.hole(&identity, ends, offsets),
+            Step::End => self.leave(),
         }
         true
     }
@@ -273,7 +317,8 @@ impl Salvage {
     fn pass(&mut self, identity: &Identity, ends: Ends, spot: Spot) {
         let lost = std::mem::replace(&mut self.lost, Lost::Nothing);
         match spot.head.kind {
-            Kind::Mark | Kind::Note => {}
+            Kind::Mark => {}
+            Kind::Note => self.note_of(identity, ends, &spot),
             Kind::End => self.follow(identity, ends, &spot),
             Kind::Record | Kind::Part => {
                 let Some(walk) = self.walk.as_mut() else { return };
@@ -294,6 +339,17 @@ impl Salvage {
                 }
                 self.run = Some(Run { at: spot.offset, end, first: Some(spot), doubt });
             }
+        }
+    }
+
+    fn note_of(&mut self, identity: &Identity, ends: Ends, spot: &Spot) {
+        let is_in_the_log = ends != Ends::Leftover && !self.ended;
+        if !is_in_the_log || identity.base + spot.offset < self.plan.noted {
+            return;
+        }
+        let payload = self.walk.as_mut().and_then(|walk| walk.source.payload(spot));
+        if let Some(note) = payload.and_then(|payload| Note::decode(&payload)) {
+            self.notes.apply(&note);
         }
     }
 
@@ -395,12 +451,12 @@ impl Salvage {
         let (mut highest, mut leads_to) = (0, None);
         loop {
             match walk.step() {
-                Piece::Frame(spot) if spot.head.kind == Kind::Mark => {
+                Step::Frame(spot) if spot.head.kind == Kind::Mark => {
                     highest = highest.max(spot.operand);
                 }
-                Piece::Frame(spot) if spot.head.kind == Kind::End => leads_to = Some(spot.operand),
-                Piece::Frame(_) | Piece::Hole(_) => {}
-                Piece::End => return (highest, leads_to),
+                Step::Frame(spot) if spot.head.kind == Kind::End => leads_to = Some(spot.operand),
+                Step::Frame(_) | Step::Hole(_) => {}
+                Step::End => return (highest, leads_to),
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::header::{Identity, LEN, Refusal};
 use crate::format::manifest::Manifest;
+use crate::format::notes::Notes;
 use crate::format::{self, DATA_START, MAX_LSN, MAX_SEGMENT_SIZE, watermark::highest};
 use crate::inspect::view;
 use crate::segment::verdict::Says;
@@ -39,6 +40,17 @@ pub(super) struct Planned {
     pub(super) ends: Ends,
 }
 
+impl Planned {
+    pub(super) fn is_in_log(&self) -> bool {
+        self.ends != Ends::Leftover
+    }
+
+    /// Where its records end, as far as that is known.
+    pub(super) fn end(&self) -> u64 {
+        self.identity.base + if let Ends::At(end) = self.ends { end } else { self.identity.size }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) by_manifest: bool,
@@ -47,7 +59,12 @@ pub(super) struct Plan {
     /// Everything below was durable, by the manifest or the watermark.
     pub(super) durable: u64,
     /// What is wrong with files of which no segment is planned.
-    pub(super) notes: Vec<Gap>,
+    pub(super) flaws: Vec<Gap>,
+    /// What the manifest keeps, and the LSN from which on notes come on top.
+    pub(super) notes: Notes,
+    pub(super) noted: u64,
+    /// Where the manifest would put the next window.
+    pub(super) next_base: u64,
 }
 
 /// The first bytes of each segment file.
@@ -55,10 +72,7 @@ type Headers = BTreeMap<String, Result<Identity, String>>;
 
 pub(super) fn plan(disk: &Disk) -> Result<Plan> {
     let newest = view::newest(disk);
-    let names = disk.names().map_err(|e| Error::io("readdir", disk.path(), e))?;
-    let names: Vec<_> = names.into_iter().filter(|name| id_of(name).is_some()).collect();
-    let headers: Headers =
-        names.into_iter().map(|name| (name.clone(), header(disk, &name))).collect();
+    let headers = headers(disk)?;
     let why = match newest {
         Ok(manifest) => match newer(disk, &manifest, &headers) {
             None => return Ok(by_manifest(disk, &manifest, &headers, Vec::new())),
@@ -78,6 +92,17 @@ pub(super) fn plan(disk: &Disk) -> Result<Plan> {
     };
     let note = Gap::note(disk.path().join(manifest::NAME), None, 0..0, why);
     Ok(by_headers(disk, headers, note))
+}
+
+/// By a manifest that was found sound.
+pub(super) fn by_the_manifest(disk: &Disk, manifest: &Manifest) -> Result<Plan> {
+    Ok(by_manifest(disk, manifest, &headers(disk)?, Vec::new()))
+}
+
+fn headers(disk: &Disk) -> Result<Headers> {
+    let names = disk.names().map_err(|e| Error::io("readdir", disk.path(), e))?;
+    let names = names.into_iter().filter(|name| id_of(name).is_some());
+    Ok(names.map(|name| (name.clone(), header(disk, &name))).collect())
 }
 
 fn manifest_alone(disk: &Disk) -> Option<Manifest> {
@@ -138,7 +163,7 @@ fn leftover(file: &str, identity: Identity) -> Planned {
     Planned { identity, file: file.to_owned(), ends: Ends::Leftover }
 }
 
-fn by_manifest(disk: &Disk, manifest: &Manifest, headers: &Headers, notes: Vec<Gap>) -> Plan {
+fn by_manifest(disk: &Disk, manifest: &Manifest, headers: &Headers, flaws: Vec<Gap>) -> Plan {
     let mut segments = Vec::new();
     let mut used = Vec::new();
     for (index, entry) in manifest.segments.iter().enumerate() {
@@ -158,7 +183,15 @@ fn by_manifest(disk: &Disk, manifest: &Manifest, headers: &Headers, notes: Vec<G
         used.push(file.clone());
         segments.push(Planned { identity, file, ends });
     }
-    let mut plan = Plan { by_manifest: true, segments, durable: manifest.durable, notes };
+    let mut plan = Plan {
+        by_manifest: true,
+        segments,
+        durable: manifest.durable,
+        flaws,
+        notes: manifest.notes.clone(),
+        noted: manifest.noted,
+        next_base: manifest.next_base,
+    };
     // Its own name may be that of a segment whose bytes are in another file: then it is told of there.
     let named = |name: &String| manifest.segments.iter().any(|e| file_name(e.id) == *name);
     for (name, header) in headers.iter().filter(|(name, _)| !used.contains(name)) {
@@ -183,7 +216,15 @@ fn by_headers(disk: &Disk, headers: Headers, note: Gap) -> Plan {
     }
     let log = logs.iter().max_by_key(|(_, seen)| **seen).map_or([0; 16], |(log, _)| *log);
     let durable = highest(&watermark, log).unwrap_or(0);
-    let mut plan = Plan { by_manifest: false, segments: Vec::new(), durable, notes: vec![note] };
+    let mut plan = Plan {
+        by_manifest: false,
+        segments: Vec::new(),
+        durable,
+        flaws: vec![note],
+        notes: Notes::default(),
+        noted: 0,
+        next_base: 0,
+    };
     let mut found = Vec::new();
     for (name, header) in headers {
         match header {
@@ -227,8 +268,21 @@ impl Windows {
 }
 
 impl Plan {
+    /// One segment by itself.
+    pub(super) fn of(planned: Planned) -> Plan {
+        Plan {
+            by_manifest: true,
+            durable: planned.end(),
+            segments: vec![planned],
+            flaws: Vec::new(),
+            notes: Notes::default(),
+            noted: 0,
+            next_base: 0,
+        }
+    }
+
     fn note(&mut self, disk: &Disk, name: &str, why: &str) {
-        self.notes.push(Gap::note(disk.path().join(name), id_of(name), 0..0, why.to_owned()));
+        self.flaws.push(Gap::note(disk.path().join(name), id_of(name), 0..0, why.to_owned()));
     }
 
     fn leave(&mut self, disk: &Disk, name: &str, identity: Identity, log: [u8; 16]) {

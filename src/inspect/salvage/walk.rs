@@ -7,7 +7,7 @@ use crate::format::frame::Kind;
 use crate::format::{ALIGN, DATA_START, END_ROOM};
 
 #[derive(Debug)]
-pub(super) enum Piece {
+pub(super) enum Step {
     Frame(Spot),
     /// No valid frame begins here; at the end of the range one does, or the segment's frames end.
     Hole(Range<u64>),
@@ -68,18 +68,18 @@ impl Walk {
         }
     }
 
-    pub(super) fn step(&mut self) -> Piece {
+    pub(super) fn step(&mut self) -> Step {
         if self.at >= self.limit {
-            return Piece::End;
+            return Step::End;
         }
         if let Some(spot) = self.peek() {
             self.pass(&spot);
-            return Piece::Frame(spot);
+            return Step::Frame(spot);
         }
         let from = self.at;
         self.found = self.source.find(from + ALIGN, self.limit, Walk::takes(self.bound));
         self.at = self.found.map_or(self.limit, |spot| spot.offset);
-        Piece::Hole(from..self.at)
+        Step::Hole(from..self.at)
     }
 
     /// Passes the rest of a batch that begins with a part, `first`, which the walk has passed. Where the batch, or what
