@@ -78,7 +78,7 @@ fn run(steps: &[Step]) -> Vec<String> {
     let programs = program.parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     let output = Command::new("timeout")
-        .args(["300", "sh", "-e", "-c", &script])
+        .args(["600", "sh", "-e", "-c", &script])
         .current_dir(home.path())
         .env("PATH", format!("{}:{path}", programs.display()))
         // The project that a chapter makes is built where it is, of what this one was built of.
