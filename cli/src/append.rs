@@ -13,7 +13,9 @@ use duralog::{Log, Lsn, SyncPolicy, Tail};
 use crate::lines::{Lines, Next};
 use crate::out;
 
-/// Append one record a line from standard input: the bytes as they are, without the newline.
+/// Append lines of standard input, each as a record.
+///
+/// The bytes as they are, without the newline.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: printf 'one\\ntwo\\n' | duralog append my-log --print-lsn")]
 pub(crate) struct Args {

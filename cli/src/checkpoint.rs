@@ -7,19 +7,28 @@ use duralog::Lsn;
 
 use crate::out;
 
-/// Say that no record before LSN is needed any more, and give whole segments back.
+/// Give segments back: nothing before LSN is needed.
+///
+/// Whole segments below it are recycled or deleted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog checkpoint my-log 65536")]
 pub(crate) struct Args {
     /// Directory of the log
     dir: PathBuf,
     /// The first position that is still needed
-    lsn: Lsn,
+    #[arg(required_unless_present = "to_slowest", conflicts_with = "to_slowest")]
+    lsn: Option<Lsn>,
+    /// Up to where the slowest consumer is
+    #[arg(long)]
+    to_slowest: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let log = crate::options_for(&args.dir).create(false).open(&args.dir)?;
-    let reclaimed = log.checkpoint(args.lsn);
+    let reclaimed = match args.lsn {
+        Some(lsn) => log.checkpoint(lsn),
+        None => log.checkpoint_to_slowest(),
+    };
     let now = log.checkpoint_lsn();
     let closed = log.close().context("close");
     let reclaimed = reclaimed?;

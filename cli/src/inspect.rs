@@ -1,20 +1,32 @@
-//! `duralog inspect`: positions and segments, as the manifest names them.
+//! `duralog inspect`: positions and segments, as the manifest names them, and a map of what they hold.
 
+mod picture;
+
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
-use duralog::inspect::{Inspector, SegmentInfo, Summary};
+use anyhow::{Context, Result};
+use duralog::inspect::{Inspector, SegmentInfo, SegmentState, Summary};
 use serde::Serialize;
 
-use crate::out;
+use crate::map::{Map, What, maps};
+use crate::{out, owner};
 
-/// Show the positions of the log and its segments. Needs no lock and changes nothing.
+/// Show positions and segments, and a map of them.
+///
+/// Needs no lock and changes nothing. The map of a sealed segment is what the manifest says of it, that of another is read from its file.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: duralog inspect my-log --json")]
+#[command(after_help = "Example: duralog inspect my-log --deep --svg map.svg")]
 pub(crate) struct Args {
     /// Directory of the log
     dir: PathBuf,
+    /// Read sealed segments too: their marks, and damage
+    #[arg(long)]
+    deep: bool,
+    /// Draw the map into this file, too
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// As JSON: positions and sizes as numbers, the salt as hexadecimal digits
     #[arg(long)]
     json: bool,
@@ -22,8 +34,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let log = Inspector::open(&args.dir)?;
-    let shown = Shown::from(log.summary());
-    if args.json { out::print_json(&shown) } else { out::print(&table(&shown)?) }
+    let summary = log.summary();
+    let maps = maps(&args.dir, summary, args.deep)?;
+    if let Some(file) = &args.svg {
+        let picture = picture::draw(&args.dir, summary, &maps);
+        std::fs::write(file, picture).with_context(|| file.display().to_string())?;
+    }
+    let shown = Shown::new(summary, &maps, owner::of(&args.dir));
+    if args.json { out::print_json(&shown) } else { out::print(&text(&shown, summary, &maps)?) }
 }
 
 /// What is shown: the keys of the JSON.
@@ -35,6 +53,8 @@ struct Shown<'a> {
     checkpoint: u64,
     durable: u64,
     clean_end: Option<u64>,
+    /// Of the process that has it open, as far as the system tells.
+    writer: Option<u32>,
     segments: Vec<Segment<'a>>,
 }
 
@@ -46,10 +66,17 @@ struct Segment<'a> {
     base: u64,
     end: Option<u64>,
     size: u64,
+    /// Bytes, by the map.
+    used: u64,
+    torn: u64,
+    damaged: u64,
+    /// Of a segment that was read.
+    records: Option<u64>,
+    marks: Option<u64>,
 }
 
-impl<'a> From<&'a Summary> for Shown<'a> {
-    fn from(summary: &'a Summary) -> Self {
+impl<'a> Shown<'a> {
+    fn new(summary: &'a Summary, maps: &BTreeMap<u64, Map>, writer: Option<u32>) -> Shown<'a> {
         Shown {
             log_id: &summary.log_id,
             generation: summary.generation,
@@ -57,13 +84,16 @@ impl<'a> From<&'a Summary> for Shown<'a> {
             checkpoint: summary.checkpoint.get(),
             durable: summary.durable.get(),
             clean_end: summary.clean_end.map(duralog::Lsn::get),
-            segments: summary.segments.iter().map(Segment::from).collect(),
+            writer,
+            segments: summary.segments.iter().map(|s| Segment::new(s, maps.get(&s.id))).collect(),
         }
     }
 }
 
-impl<'a> From<&'a SegmentInfo> for Segment<'a> {
-    fn from(info: &'a SegmentInfo) -> Self {
+impl<'a> Segment<'a> {
+    fn new(info: &'a SegmentInfo, map: Option<&Map>) -> Self {
+        let bytes = |what| map.map_or(0, |map| map.bytes_of(what));
+        let read = map.filter(|map| map.read);
         Segment {
             file: &info.file,
             state: info.state.to_string(),
@@ -71,26 +101,74 @@ impl<'a> From<&'a SegmentInfo> for Segment<'a> {
             base: info.base.get(),
             end: info.end.map(duralog::Lsn::get),
             size: info.size,
+            used: bytes(What::Used),
+            torn: bytes(What::Torn),
+            damaged: bytes(What::Damaged),
+            records: read.map(|map| map.records),
+            marks: read.map(|map| map.mark_count),
         }
     }
 }
 
-fn table(shown: &Shown<'_>) -> Result<String, std::fmt::Error> {
+fn text(
+    shown: &Shown<'_>,
+    summary: &Summary,
+    maps: &BTreeMap<u64, Map>,
+) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     writeln!(text, "log id      {}", shown.log_id)?;
     writeln!(text, "generation  {}", shown.generation)?;
     writeln!(text, "head        {}", shown.head)?;
     writeln!(text, "checkpoint  {}", shown.checkpoint)?;
     writeln!(text, "durable     {}", shown.durable)?;
-    let clean_end = or_none(shown.clean_end, "none: open, or not closed cleanly");
-    writeln!(text, "clean end   {clean_end}")?;
-    let (file, state, salt, base, end, size) = ("segment", "state", "salt", "base", "end", "size");
-    writeln!(text, "\n{file:<20}  {state:<6}  {salt:<16}  {base:>15}  {end:>15}  {size:>10}")?;
-    for Segment { file, state, salt, base, end, size } in &shown.segments {
+    let none = shown.writer.map_or_else(
+        || "none: open, or not closed cleanly".to_owned(),
+        |pid| format!("none: open in process {pid}"),
+    );
+    writeln!(text, "clean end   {}", or_none(shown.clean_end, &none))?;
+    let (file, state, salt, base, end) = ("segment", "state", "salt", "base", "end");
+    let size = "size";
+    writeln!(text, "\n{file:<20} {state:<6} {salt:<16} {base:>11} {end:>11} {size:>10}")?;
+    for Segment { file, state, salt, base, end, size, .. } in &shown.segments {
         let end = or_none(*end, "-");
-        writeln!(text, "{file:<20}  {state:<6}  {salt:<16}  {base:>15}  {end:>15}  {size:>10}")?;
+        writeln!(text, "{file:<20} {state:<6} {salt:<16} {base:>11} {end:>11} {size:>10}")?;
     }
+    writeln!(text, "\nmap")?;
+    let mut seen = Vec::new();
+    for segment in &summary.segments {
+        let Some(map) = maps.get(&segment.id) else { continue };
+        let cells = map.cells(segment.size, WIDTH);
+        let letters: String = cells.iter().map(|cell| letter(*cell, segment.state)).collect();
+        seen.extend(letters.chars());
+        writeln!(text, "{:<20} {:<6} {letters}", segment.file, segment.state)?;
+    }
+    let legend = LEGEND.iter().filter(|(letter, _)| seen.contains(letter));
+    let legend: Vec<_> = legend.map(|(letter, what)| format!("{letter} {what}")).collect();
+    writeln!(text, "{:<28}{}", "", legend.join("  "))?;
     Ok(text)
+}
+
+/// So that a line has 80 columns.
+const WIDTH: usize = 52;
+
+const LEGEND: [(char, &str); 6] = [
+    ('█', "sealed"),
+    ('▓', "in use"),
+    ('▒', "with marks"),
+    ('·', "free"),
+    ('~', "torn"),
+    ('!', "damaged"),
+];
+
+fn letter((what, marked): (What, bool), state: SegmentState) -> char {
+    match what {
+        What::Damaged => '!',
+        What::Torn => '~',
+        What::Used if marked => '▒',
+        What::Used if state == SegmentState::Sealed => '█',
+        What::Used => '▓',
+        What::Free => '·',
+    }
 }
 
 fn or_none(lsn: Option<u64>, none: &str) -> String {

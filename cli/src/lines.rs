@@ -1,4 +1,4 @@
-//! Lines of standard input as bytes, and the pauses between them.
+//! Lines of a file or of standard input as bytes, and the pauses between them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -37,7 +37,7 @@ impl Lines {
         Ok(Lines::new(File::from(io::stdin().as_fd().try_clone_to_owned()?)))
     }
 
-    fn new(input: File) -> Lines {
+    pub(crate) fn new(input: File) -> Lines {
         let input = BufReader::with_capacity(BUFFER, input);
         Lines { input, line: Vec::new(), given: false }
     }

@@ -2,16 +2,30 @@
 
 mod append;
 mod checkpoint;
+mod consumers;
+mod dump;
+mod export;
+mod import;
 mod inspect;
 mod lines;
+mod ls;
+mod map;
 mod opening;
 mod out;
+mod owner;
+mod records;
+mod repair;
 mod replay;
+mod shell;
+mod stat;
+mod tail;
+mod truncate;
 mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::builder::Styles;
 use clap::{Parser, Subcommand};
 use duralog::inspect::Inspector;
 
@@ -19,7 +33,7 @@ use crate::out::say;
 
 /// A log that survives crashes, one record a line.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "duralog", version, arg_required_else_help = true, styles = Styles::plain(), term_width = 80)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,25 +42,54 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Append(append::Args),
+    Import(import::Args),
     Replay(replay::Args),
-    Verify(verify::Args),
+    Tail(tail::Args),
+    Export(export::Args),
+    Ls(ls::Args),
     Inspect(inspect::Args),
+    Dump(dump::Args),
+    Stat(stat::Args),
+    Consumers(consumers::Args),
+    Verify(verify::Args),
+    Repair(repair::Args),
     Checkpoint(checkpoint::Args),
+    Truncate(truncate::Args),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+impl Command {
+    fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Command::Append(args) => append::run(args),
+            Command::Import(args) => import::run(args),
+            Command::Replay(args) => replay::run(args),
+            Command::Tail(args) => tail::run(args),
+            Command::Export(args) => export::run(args),
+            Command::Ls(args) => ls::run(args),
+            Command::Inspect(args) => inspect::run(args),
+            Command::Dump(args) => dump::run(args),
+            Command::Stat(args) => stat::run(args),
+            Command::Consumers(args) => consumers::run(args),
+            Command::Verify(args) => verify::run(args),
+            Command::Repair(args) => repair::run(args),
+            Command::Checkpoint(args) => checkpoint::run(args),
+            Command::Truncate(args) => truncate::run(args),
+            Command::Completions(args) => shell::completions(args),
+            Command::Man(args) => shell::man(args),
+        }
+    }
 }
 
 /// As clap exits when the arguments are wrong.
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Append(args) => append::run(&args),
-        Command::Replay(args) => replay::run(&args),
-        Command::Verify(args) => verify::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Checkpoint(args) => checkpoint::run(&args),
-    };
+    let done = Cli::parse().command.run();
     let Err(error) = done else { return ExitCode::SUCCESS };
-    say(format_args!("duralog: {}", in_words(&error)));
+    let name = console::style("duralog:").for_stderr().red().bold();
+    say(format_args!("{name} {}", in_words(&error)));
     match error.downcast_ref() {
         Some(duralog::Error::InvalidOption { .. }) => ExitCode::from(WRONG_USAGE),
         _ => ExitCode::FAILURE,

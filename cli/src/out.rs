@@ -1,6 +1,7 @@
 //! What goes to standard output and to standard error.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
@@ -14,11 +15,23 @@ pub(crate) fn say(line: impl Display) {
 
 /// Writes to standard output at once; a reader that went away is no error.
 pub(crate) fn print(text: &str) -> Result<()> {
+    print_on(text).map(drop)
+}
+
+/// The same. Whether there is anyone to read more.
+pub(crate) fn print_on(text: &str) -> Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(no_output(e)),
-        _ => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(no_output(e)),
+        Ok(()) => Ok(true),
     }
+}
+
+/// Makes a file that is not of a log durable, or the names in a directory.
+#[expect(clippy::disallowed_methods, reason = "no file of a log")]
+pub(crate) fn sync(file: &File) -> io::Result<()> {
+    file.sync_all()
 }
 
 /// The same, as JSON for people to read too.

@@ -1,15 +1,18 @@
 //! `duralog replay`: the records on standard output.
 
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use duralog::inspect::{Doubt, Doubtful, Found, Inspector, OwnedRecord, Records, Salvage};
+use duralog::inspect::{Doubt, Doubtful, Found, Inspector, Records, Salvage};
 use duralog::{Lsn, Tail};
 
 use crate::out;
+use crate::records::Printer;
 
-/// Print each record and a newline. Needs no lock and changes nothing.
+/// Print each record and a newline.
+///
+/// Needs no lock and changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog replay my-log --from 4096 --with-lsn")]
 pub(crate) struct Args {
@@ -26,8 +29,6 @@ pub(crate) struct Args {
     salvage: bool,
 }
 
-const BUFFER: usize = 64 << 10;
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.salvage {
         return salvage(args);
@@ -37,10 +38,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(from) => log.records_from(from)?,
         None => log.records(),
     };
-    let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-    let copied = copy(&mut records, &mut out, args.with_lsn);
+    let mut printer = Printer::new(args.with_lsn);
+    let printed = copy(&mut records, &mut printer);
     // What is sound comes out before the error is told.
-    match finish(out, copied)? {
+    match printer.finish(printed)? {
         Some(damage) => damage?,
         None => return Ok(()),
     }
@@ -50,23 +51,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What `copied` holds; none if no one reads the output any more.
-fn finish<T>(mut out: impl Write, copied: io::Result<T>) -> Result<Option<T>> {
-    match out.flush().and(copied) {
-        Ok(copied) => Ok(Some(copied)),
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(None),
-        Err(e) => Err(out::no_output(e)),
-    }
-}
-
 fn salvage(args: &Args) -> Result<()> {
     let mut salvage = Salvage::open(&args.dir)?;
-    let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+    let mut printer = Printer::new(args.with_lsn);
     let from = args.from.unwrap_or(Lsn::MIN);
     let mut damaged = false;
-    let copied = salvage.by_ref().try_for_each(|found| {
+    let printed = salvage.by_ref().try_for_each(|found| {
         match found {
-            Found::Record(record) if record.lsn >= from => write(&record, &mut out, args.with_lsn)?,
+            Found::Record(record) if record.lsn >= from => {
+                printer.print(record.lsn, &record.payload)?;
+            }
             Found::Gap(gap) => {
                 // Else it is a torn tail.
                 damaged |= gap.committed || gap.lsns.is_empty();
@@ -80,7 +74,7 @@ fn salvage(args: &Args) -> Result<()> {
         }
         Ok(())
     });
-    if finish(out, copied)?.is_some() {
+    if printer.finish(printed)?.is_some() {
         out::say(salvage.report());
         anyhow::ensure!(!damaged, "{} is damaged", args.dir.display());
     }
@@ -88,24 +82,12 @@ fn salvage(args: &Args) -> Result<()> {
 }
 
 /// The outer error is the output's, the inner one the log's.
-fn copy(
-    records: &mut Records<'_>,
-    out: &mut impl Write,
-    with_lsn: bool,
-) -> io::Result<duralog::Result<()>> {
+fn copy(records: &mut Records<'_>, printer: &mut Printer) -> io::Result<duralog::Result<()>> {
     for record in records {
         match record {
-            Ok(record) => write(&record, out, with_lsn)?,
+            Ok(record) => printer.print(record.lsn, &record.payload)?,
             Err(error) => return Ok(Err(error)),
         }
     }
     Ok(Ok(()))
-}
-
-fn write(record: &OwnedRecord, out: &mut impl Write, with_lsn: bool) -> io::Result<()> {
-    if with_lsn {
-        write!(out, "{}\t", record.lsn)?;
-    }
-    out.write_all(&record.payload)?;
-    out.write_all(b"\n")
 }

@@ -12,7 +12,11 @@ mod checkpoint;
 #[path = "../common/mod.rs"]
 mod common;
 mod damage;
+mod look;
 mod pipes;
+mod port;
 mod read;
 mod refusal;
+mod repair;
+mod tail;
 mod usage;

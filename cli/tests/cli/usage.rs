@@ -60,3 +60,33 @@ fn help_of_each_command_shows_an_example() {
         );
     }
 }
+
+#[test]
+fn truncate_undoes_the_end() {
+    let log = TestLog::new();
+    let lsns = log.append_lsns(&[], "one\ntwo\nthree\n");
+    log.ok("truncate", &["--after", &lsns[1].to_string()], "");
+    assert_eq!(log.replay(), b"one\ntwo\n");
+    assert!(log.fails(1, "truncate", &["--after", &(lsns[1] + 8).to_string()]).contains("LSN"));
+}
+
+#[test]
+fn each_command_has_an_example_and_a_page() {
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_duralog")).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    run(&["man", "--out", dir.path().to_str().unwrap()]);
+    let help = run(&["--help"]);
+    let commands = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let names = commands.lines().map(|line| line.split_whitespace().next().unwrap());
+    for name in names.filter(|name| *name != "help") {
+        let help = run(&[name, "--help"]);
+        assert!(help.contains("Example: ") && !help.contains('\x1b'), "{name}");
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{name}: {help}");
+        assert!(dir.path().join(format!("duralog-{name}.1")).exists(), "{name}");
+        assert!(run(&["completions", "bash"]).contains(&format!("duralog,{name})")), "{name}");
+    }
+}

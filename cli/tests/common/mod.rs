@@ -133,6 +133,10 @@ impl Appender {
         Appender { child, stdin, printed }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn feed(&mut self, bytes: &str) {
         self.stdin.write_all(bytes.as_bytes()).unwrap();
     }

@@ -8,10 +8,10 @@ use super::source::Spot;
 use super::walk::{Step, Walk};
 use crate::Lsn;
 use crate::error::Result;
-use crate::format::DATA_START;
 use crate::format::frame::Kind;
 use crate::format::header::Identity;
 use crate::format::notes::Note;
+use crate::format::{ALIGN, DATA_START};
 use crate::inspect::open_directory;
 use crate::storage::Disk;
 
@@ -231,9 +231,13 @@ impl Frames {
                 } else {
                     HoleKind::Free
                 };
-                let is_last = !walk.has_found() && !matches!(planned.ends, Ends::At(_));
-                // Where an end frame would not fit nothing begins.
-                let end = if is_last { size } else { offsets.end };
+                let end = match kind {
+                    // Behind what was begun it is free again.
+                    HoleKind::Torn => walk.source.begun_to(offsets.clone()).next_multiple_of(ALIGN),
+                    // Where an end frame would not fit nothing begins.
+                    HoleKind::Free => size,
+                    HoleKind::Damaged => offsets.end,
+                };
                 self.ended = end;
                 let what = match kind {
                     HoleKind::Free => "nothing was begun here".to_owned(),

@@ -221,6 +221,19 @@ impl Salvage {
         Lsn::new(windows.fold(self.plan.next_base, u64::max))
     }
 
+    /// Bytes of the largest segment; 0 if there is none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// duralog::Options::new().segment_size(1 << 20).open(dir.path())?;
+    /// assert_eq!(duralog::inspect::Salvage::open(dir.path())?.largest_segment(), 1 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn largest_segment(&self) -> u64 {
+        self.plan.segments.iter().map(|planned| planned.identity.size).max().unwrap_or(0)
+    }
+
     fn planned(&self) -> Option<(Identity, Ends)> {
         self.plan.segments.get(self.index).map(|planned| (planned.identity, planned.ends))
     }

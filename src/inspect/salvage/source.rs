@@ -312,6 +312,22 @@ impl<F: ReadAt> Source<F> {
         self.get(offset, 8).is_some_and(|word| word == [0; 8])
     }
 
+    /// Where the last byte of `range` ends that is not zero.
+    pub(super) fn begun_to(&mut self, range: Range<u64>) -> u64 {
+        let (mut at, mut last) = (range.start, range.start);
+        while at < range.end {
+            let end = (at / BLOCK * BLOCK + BLOCK).min(range.end);
+            let bytes = usize::try_from(end - at).ok().and_then(|len| self.get(at, len));
+            // What cannot be read is no free space.
+            let begun = bytes.map_or(Some(end - at), |bytes| {
+                bytes.iter().rposition(|byte| *byte != 0).map(|at| at as u64 + 1)
+            });
+            last = begun.map_or(last, |begun| at + begun);
+            at = end;
+        }
+        last
+    }
+
     /// Why nothing valid is in `range`.
     pub(super) fn why(&self, range: &Range<u64>) -> String {
         match &self.file {

@@ -1,0 +1,191 @@
+//! `duralog import`: records out of files.
+
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
+use duralog::Log;
+use indicatif::BinaryBytes;
+
+use crate::lines::{Lines, Next};
+use crate::out;
+
+/// Append the records of files, and commit them.
+///
+/// After a failure what came before it is in the log: it says how many records of which file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: duralog import my-log /var/log/syslog")]
+pub(crate) struct Args {
+    /// Directory of the log; created if there is none
+    dir: PathBuf,
+    /// Files to read, in this order; - is standard input, as is none
+    files: Vec<PathBuf>,
+    /// How records stand in the files
+    #[arg(long, value_enum, default_value_t = Format::Lines)]
+    format: Format,
+    /// Size of a segment made from now on, such as 64MiB; else as large as the log's largest, 64 MiB in a new one
+    #[arg(long, value_name = "BYTES")]
+    segment_size: Option<ByteSize>,
+}
+
+/// How records stand in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// One a line
+    Lines,
+    /// Four bytes of length, little-endian, and the record: any bytes at all
+    LengthPrefixed,
+}
+
+/// As for lines.
+const LONGEST: usize = 16 << 20;
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let began = Instant::now();
+    let mut options = crate::options_for(&args.dir);
+    if let Some(bytes) = args.segment_size {
+        options = options.segment_size(bytes.as_u64());
+    }
+    let stdin = [PathBuf::from("-")];
+    let files = if args.files.is_empty() { &stdin[..] } else { &args.files };
+    // Before the log is made: none of them may be missing.
+    let files = files.iter().map(|path| Ok((path.as_path(), open(path)?)));
+    let files = files.collect::<Result<Vec<_>>>()?;
+    let log = options.open(&args.dir)?;
+    let total = files.iter().map(|(_, file)| file.metadata().map_or(0, |found| found.len())).sum();
+    let bar = out::bar("importing", total);
+    let (mut records, mut bytes) = (0, 0);
+    let mut imported = Ok(());
+    for (path, file) in files {
+        let before = records;
+        let fed = feed(&log, file, args.format, |len| {
+            records += 1;
+            bytes += len as u64;
+            bar.inc(len as u64 + args.format.overhead());
+        });
+        if let Err(error) = fed {
+            let done = records - before;
+            imported = Err(error.context(format!("{}, behind {done} records", path.display())));
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    let committed = log.commit();
+    let closed = log.close().context("close");
+    let seconds = began.elapsed().as_secs_f64();
+    out::say(format_args!("imported {records} records, {} in {seconds:.3} s", BinaryBytes(bytes)));
+    imported.and(committed.map(drop).map_err(Into::into)).and(closed)
+}
+
+impl Format {
+    /// Bytes of a file beside the record's own.
+    pub(crate) fn overhead(self) -> u64 {
+        match self {
+            Format::Lines => 1,
+            Format::LengthPrefixed => 4,
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let file = if path.as_os_str() == "-" {
+        io::stdin().as_fd().try_clone_to_owned().map(File::from)
+    } else {
+        File::open(path)
+    };
+    let file = file.with_context(|| path.display().to_string())?;
+    if file.metadata().is_ok_and(|found| found.is_dir()) {
+        bail!("{} is a directory", path.display());
+    }
+    if file.is_terminal() {
+        out::say("reading records from the terminal: end with Ctrl-D");
+    }
+    Ok(file)
+}
+
+fn feed(log: &Log, file: File, format: Format, mut done: impl FnMut(usize)) -> Result<()> {
+    match format {
+        Format::Lines => {
+            let mut lines = Lines::new(file);
+            while let Next::Line(record) = lines.next(None)? {
+                log.append(record)?;
+                done(record.len());
+            }
+        }
+        Format::LengthPrefixed => {
+            let mut records = LengthPrefixed { input: BufReader::new(file), record: Vec::new() };
+            while let Some(record) = records.next()? {
+                log.append(record)?;
+                done(record.len());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A reader of records behind their lengths.
+struct LengthPrefixed<R> {
+    input: R,
+    record: Vec<u8>,
+}
+
+impl<R: Read> LengthPrefixed<R> {
+    fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        let mut first = [0; 4];
+        let (one, rest) = first.split_at_mut(1);
+        if read_once(&mut self.input, one)? == 0 {
+            return Ok(None);
+        }
+        self.input.read_exact(rest)?;
+        let len = usize::try_from(u32::from_le_bytes(first)).unwrap_or(usize::MAX);
+        if len > LONGEST {
+            let what = format!("a length of {len}, beyond the maximum of {LONGEST} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        self.record.resize(len, 0);
+        self.input.read_exact(&mut self.record)?;
+        Ok(Some(&self.record))
+    }
+}
+
+fn read_once(input: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match input.read(to) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(bytes: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        let mut records = LengthPrefixed { input: bytes, record: Vec::new() };
+        let mut found = Vec::new();
+        while let Some(record) = records.next()? {
+            found.push(record.to_vec());
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn records_of_any_bytes_stand_behind_their_lengths() {
+        let found = all(b"\x03\0\0\0a\nb\0\0\0\0\x01\0\0\0\0").unwrap();
+        assert_eq!(found, [&b"a\nb"[..], b"", b"\0"]);
+        assert!(all(b"").unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_that_is_cut_off_or_too_long_is_an_error() {
+        for bytes in [&b"\x03\0"[..], b"\x03\0\0\0ab"] {
+            assert_eq!(all(bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+        assert_eq!(all(b"\x01\0\0\x01").unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,226 @@
+//! `duralog repair`: a new log out of what is sound in a damaged one.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use duralog::inspect::{Doubt, Doubtful, Found, Gap, Inspector, Report, Salvage};
+use duralog::{Lsn, Options};
+use indicatif::ProgressBar;
+use serde_json::json;
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::{out, owner, verify};
+
+/// Copy what is sound of a damaged log into a new one.
+///
+/// Reports every gap. The damaged log is only read. Works without a manifest too, by the headers of the segments. The new log begins beyond every position of the old one, so that no
+/// LSN of the old names another record in the new; --lsn-map says which became which. Consumers go on with the first record
+/// that they had not done; metadata are kept, an archive pin is not. Records in doubt are left out, and told of:
+/// `replay --salvage` prints what would be copied.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: duralog repair my-log --into my-new-log --lsn-map moved.tsv")]
+pub(crate) struct Args {
+    /// Directory of the damaged log
+    dir: PathBuf,
+    /// Directory of the new log, which must not exist
+    #[arg(long, value_name = "NEW", required_unless_present = "dry_run")]
+    into: Option<PathBuf>,
+    /// Only report what would be copied, and what is missing
+    #[arg(long)]
+    dry_run: bool,
+    /// Write the old and the new LSN of each record into this file, a line each, with a tab between
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    lsn_map: Option<PathBuf>,
+    /// Report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(pid) = owner::of(&args.dir) {
+        let what = "what it changes meanwhile may show as gaps";
+        out::say(format_args!("the log is open in process {pid}: {what}"));
+    }
+    let mut findings = Findings::new(&args.dir, args.json);
+    let report = match &args.into {
+        Some(new) if !args.dry_run => {
+            ensure!(!new.try_exists()?, "{} exists already", new.display());
+            Repair::new(args, new)?.run(args, &mut findings)?
+        }
+        _ => {
+            let mut salvage = Salvage::open(&args.dir)?;
+            salvage.by_ref().for_each(|found| drop(findings.pass(found)));
+            salvage.report().clone()
+        }
+    };
+    findings.bar.finish_and_clear();
+    findings.report(args, &report)
+}
+
+/// What is not copied.
+struct Findings {
+    gaps: Vec<Gap>,
+    doubtful: Vec<(Lsn, Doubt)>,
+    leftover: u64,
+    json: bool,
+    bar: ProgressBar,
+    begin: u64,
+}
+
+impl Findings {
+    fn new(dir: &Path, json: bool) -> Findings {
+        let summary = Inspector::open(dir).ok().map(|log| log.summary().clone());
+        let (begin, total) = summary.map_or((0, 0), |summary| {
+            let last = summary.segments.last().map_or(0, |s| s.base.get() + s.size);
+            (summary.head.get(), last.saturating_sub(summary.head.get()))
+        });
+        let bar = out::bar("reading", total);
+        Findings { gaps: Vec::new(), doubtful: Vec::new(), leftover: 0, json, bar, begin }
+    }
+
+    /// A record that is sound.
+    fn pass(&mut self, found: Found) -> Option<(Lsn, Vec<u8>)> {
+        match found {
+            Found::Record(record) => {
+                self.bar.set_position(record.lsn.get().saturating_sub(self.begin));
+                return Some((record.lsn, record.payload));
+            }
+            Found::Gap(gap) => {
+                if !self.json {
+                    self.bar.suspend(|| out::say(&gap));
+                }
+                self.gaps.push(gap);
+            }
+            Found::Doubtful(Doubtful { why: Doubt::Leftover, .. }) => self.leftover += 1,
+            Found::Doubtful(Doubtful { record, why, .. }) => {
+                if !self.json {
+                    let line = format_args!("left out at LSN {}: {why}", record.lsn).to_string();
+                    self.bar.suspend(|| out::say(line));
+                }
+                self.doubtful.push((record.lsn, why));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn report(&self, args: &Args, report: &Report) -> Result<()> {
+        if !self.json {
+            let words = match &args.into {
+                Some(new) if !args.dry_run => format!("copied into {}", new.display()),
+                _ => "would be copied".to_owned(),
+            };
+            return out::print(&format!("{words}: {report}\n"));
+        }
+        let Report { by_manifest, records, bytes, lsns, missing, missing_committed, .. } = report;
+        let doubtful = self.doubtful.iter();
+        out::print_json(&json!({
+            "into": args.into.as_ref().filter(|_| !args.dry_run).map(|new| new.display().to_string()),
+            "by_manifest": by_manifest, "records": records, "bytes": bytes,
+            "lsns": [lsns.start.get(), lsns.end.get()],
+            "missing": missing, "missing_committed": missing_committed,
+            "gaps": self.gaps.iter().map(verify::gap_json).collect::<Vec<_>>(),
+            "doubtful": doubtful.map(|(lsn, why)| json!({"lsn": lsn.get(), "why": why.to_string()}))
+                .collect::<Vec<_>>(),
+            "left_over": self.leftover,
+        }))
+    }
+}
+
+/// The new log under way: under another name until it is whole, as is the map.
+struct Repair<'a> {
+    new: &'a Path,
+    temp: TempDir,
+    map: Option<(&'a Path, BufWriter<NamedTempFile>)>,
+}
+
+impl<'a> Repair<'a> {
+    fn new(args: &'a Args, new: &'a Path) -> Result<Repair<'a>> {
+        let parent = parent(new);
+        let temp = tempfile::Builder::new().prefix(".duralog-repair-").tempdir_in(parent);
+        let temp = temp.with_context(|| parent.display().to_string())?;
+        let map = args.lsn_map.as_deref().map(|file| -> Result<_> {
+            ensure!(!file.try_exists()?, "{} exists already", file.display());
+            let temp = NamedTempFile::new_in(self::parent(file));
+            Ok((file, BufWriter::new(temp.with_context(|| file.display().to_string())?)))
+        });
+        Ok(Repair { new, temp, map: map.transpose()? })
+    }
+
+    fn run(mut self, args: &Args, findings: &mut Findings) -> Result<Report> {
+        // Known only in the end, and needed on the way.
+        let mut before = Salvage::open(&args.dir)?;
+        before.by_ref().for_each(drop);
+        let kept = before.kept();
+        let mut positions: Vec<_> =
+            kept.consumers.iter().map(|c| (c.position, c.name.as_str(), None)).collect();
+        positions.sort_unstable_by_key(|(position, ..)| *position);
+
+        let dir = self.temp.path().join("log");
+        let log = options(before.largest_segment()).open(&dir)?;
+        log.reset_to(before.beyond())?;
+        let mut salvage = Salvage::open(&args.dir)?;
+        for found in salvage.by_ref() {
+            let Some((old, payload)) = findings.pass(found) else { continue };
+            let now = log.append(&payload).with_context(|| format!("the record at LSN {old}"))?;
+            for (position, _, next) in &mut positions {
+                if *position > old {
+                    break;
+                }
+                *next = next.or(Some(now));
+            }
+            if let Some((_, map)) = &mut self.map {
+                writeln!(map, "{old}\t{now}").context("the map of LSNs")?;
+            }
+        }
+        let end = log.commit()?;
+        for (_, name, next) in positions {
+            log.consumer(name)?.seek(next.unwrap_or(end))?;
+        }
+        if !kept.metadata.is_empty() {
+            log.set_metadata(&kept.metadata)?;
+        }
+        log.commit()?;
+        log.close().context("close")?;
+        if let Some((file, map)) = self.map.take() {
+            let named = || file.display().to_string();
+            let temp = map.into_inner().map_err(|e| e.into_error()).with_context(named)?;
+            out::sync(temp.as_file()).with_context(named)?;
+            temp.persist_noclobber(file).map_err(|e| e.error).with_context(named)?;
+            File::open(parent(file)).and_then(|dir| out::sync(&dir)).with_context(named)?;
+        }
+        self.publish(&dir)?;
+        Ok(salvage.report().clone())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "of a log that is closed, as a whole")]
+    fn publish(&self, dir: &Path) -> Result<()> {
+        let named = || self.new.display().to_string();
+        // It would replace an empty directory.
+        ensure!(!self.new.try_exists()?, "{} exists already", self.new.display());
+        std::fs::rename(dir, self.new).with_context(named)?;
+        File::open(parent(self.new)).and_then(|dir| out::sync(&dir)).with_context(named)
+    }
+}
+
+/// Every record of a log of such segments fits.
+fn options(segment_size: u64) -> Options {
+    let options = Options::new();
+    if segment_size == 0 {
+        return options;
+    }
+    let record = segment_size.saturating_sub(OVERHEAD).min(LONGEST);
+    let options = options.segment_size(segment_size);
+    options.max_record_size(usize::try_from(record).unwrap_or(usize::MAX))
+}
+
+/// What a segment holds besides its largest record, and the largest of all (`Options::max_record_size`).
+const OVERHEAD: u64 = 4168;
+const LONGEST: u64 = (1 << 28) - 1;
+
+fn parent(path: &Path) -> &Path {
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}

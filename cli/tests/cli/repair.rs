@@ -1,0 +1,135 @@
+//! `verify --deep` and `repair`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use duralog::{Log, Lsn, Options};
+use serde_json::Value;
+
+use crate::common::{TestLog, text};
+
+fn filled() -> (TestLog, Vec<u64>) {
+    let log = TestLog::new();
+    let lines: String = (0..1000).map(|i| format!("{i:050}\n")).collect();
+    let lsns = log.append_lsns(&["--segment-size", "16KiB"], lines);
+    (log, lsns)
+}
+
+fn bytes_of(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
+}
+
+fn hurt(log: &TestLog, lsn: u64) {
+    log.scribble(lsn + 20, &[0xFF]);
+}
+
+#[test]
+fn p5_all_damage_is_listed() {
+    let (log, lsns) = filled();
+    assert!(text(log.ok("verify", &["--deep"], "")).starts_with("sound: 1000 records"));
+    for index in [3, 500, 501, 800] {
+        hurt(&log, lsns[index]);
+    }
+    let errors = log.fails(1, "verify", &["--deep", "--threads", "3"]);
+    assert!(errors.contains("damaged in 3 places"), "{errors}");
+    assert!(errors.contains(&format!("LSN {} to {}", lsns[500], lsns[502])), "{errors}");
+    let output = log.run("verify", &["--deep", "--json"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["sound"], &found["records"]), (&false.into(), &996.into()));
+    assert_eq!(found["damage"][0]["lsns"][0], lsns[3]);
+    let output = log.run("verify", &["--json"], "");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["sound"], &found["damage"][0]["lsns"][0]), (&false.into(), &lsns[3].into()));
+}
+
+#[test]
+fn p5_what_is_sound_is_in_the_new_log_and_the_damaged_one_is_as_it_was() {
+    let (log, lsns) = filled();
+    hurt(&log, lsns[500]);
+    let (before, dir) = (bytes_of(&log.path()), tempfile::tempdir().unwrap());
+    let (new, map) = (dir.path().join("new"), dir.path().join("map"));
+    let flags = ["--into", new.to_str().unwrap(), "--lsn-map", map.to_str().unwrap()];
+    let dry = text(log.ok("repair", &["--dry-run"], ""));
+    assert!(dry.starts_with("would be copied: 999 records") && !new.exists(), "{dry}");
+    let output = log.run("repair", &flags, "");
+    assert!(output.status.success());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains(&format!("LSN {} to {}, committed", lsns[500], lsns[501])), "{errors}");
+    assert!(bytes_of(&log.path()) == before, "the damaged log was changed");
+
+    let repaired = Log::open(&new).unwrap();
+    let map = std::fs::read_to_string(&map).unwrap();
+    let mut moved = map.lines().map(|line| {
+        let (old, new) = line.split_once('\t').unwrap();
+        (old.parse().unwrap(), Lsn::new(new.parse().unwrap()))
+    });
+    let expected = (0..1000).filter(|i| *i != 500);
+    for (record, i) in repaired.replay().zip(expected) {
+        let record = record.unwrap();
+        assert_eq!(record.payload(), format!("{i:050}").as_bytes());
+        assert_eq!(moved.next(), Some((lsns[i], record.lsn())));
+        // No position of the old log names another record here.
+        assert!(record.lsn().get() > lsns[999] && repaired.read(Lsn::new(lsns[i])).is_err());
+    }
+    assert_eq!((repaired.replay().count(), moved.next()), (999, None));
+    repaired.close().unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "something was left behind");
+    assert!(log.fails(1, "repair", &flags).contains("exists already"));
+}
+
+#[test]
+fn p5_a_lost_manifest_is_made_anew_from_the_headers() {
+    let (log, _) = filled();
+    std::fs::remove_file(log.path().join("MANIFEST")).unwrap();
+    assert!(log.fails(1, "verify", &[]).contains("MANIFEST"));
+    let dir = tempfile::tempdir().unwrap();
+    let new = dir.path().join("new");
+    let report = log.ok("repair", &["--into", new.to_str().unwrap(), "--json"], "");
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!((&report["by_manifest"], &report["records"]), (&false.into(), &1000.into()));
+    assert_eq!(Log::open(&new).unwrap().replay().count(), 1000);
+}
+
+#[test]
+fn p5_consumers_go_on_with_the_first_record_that_they_had_not_done() {
+    let log = TestLog::new();
+    let engine = Options::new().segment_size(64 << 10).open(log.path()).unwrap();
+    let mut lsns = Vec::new();
+    for i in 0..200 {
+        lsns.push(engine.append_durable(&[i; 1000]).unwrap());
+    }
+    for (name, done) in [("early", 10), ("late", 150), ("all", 199)] {
+        engine.consumer(name).unwrap().ack(lsns[done]).unwrap();
+    }
+    engine.consumer("new").unwrap();
+    engine.set_metadata(b"term 7").unwrap();
+    engine.close().unwrap();
+    // The next one for "early", and others.
+    for index in [11, 12, 60] {
+        log.scribble(lsns[index].get() + 20, &[0xFF]);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let new = dir.path().join("new");
+    log.ok("repair", &["--into", new.to_str().unwrap()], "");
+    let repaired = Log::open(&new).unwrap();
+    assert_eq!(repaired.metadata(), b"term 7");
+    for (name, next) in [("early", Some(13)), ("late", Some(151)), ("all", None), ("new", Some(0))]
+    {
+        let position = repaired.consumer(name).unwrap().position().unwrap();
+        let record =
+            repaired.replay_from(position).unwrap().next().map(|r| r.unwrap().payload()[0]);
+        assert_eq!(record, next, "{name}");
+    }
+}
+
+#[test]
+fn a_repair_that_cannot_be_leaves_nothing() {
+    let (log, dir) = (TestLog::new(), tempfile::tempdir().unwrap());
+    let new = dir.path().join("new");
+    log.fails(1, "repair", &["--into", new.to_str().unwrap()]);
+    log.fails(2, "repair", &[]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

@@ -1,0 +1,61 @@
+//! `tail`, alone and beside a writer.
+
+use std::io::{BufRead, BufReader};
+
+use crate::common::{Appender, TestLog, text};
+
+fn tail(log: &TestLog, flags: &[&str]) -> String {
+    text(log.ok("tail", flags, ""))
+}
+
+#[test]
+fn the_last_records_come_however_many_segments_they_lie_in() {
+    let log = TestLog::new();
+    let lines: Vec<String> = (0..5000).map(|i| format!("record {i:05}")).collect();
+    log.ok("append", &["--segment-size", "16KiB"], lines.join("\n"));
+    let last = |n: usize| lines[lines.len() - n..].join("\n") + "\n";
+    assert_eq!(tail(&log, &[]), last(10));
+    for n in [1, 700, 2500, 5000] {
+        assert_eq!(tail(&log, &["-n", &n.to_string()]), last(n), "{n}");
+    }
+    assert_eq!(tail(&log, &["-n", "9999"]), last(5000));
+    assert_eq!(tail(&log, &["-n", "0"]), "");
+}
+
+#[test]
+fn a_log_without_records_has_no_last_one() {
+    let log = TestLog::holding("");
+    assert_eq!(tail(&log, &[]), "");
+    assert!(TestLog::new().fails(1, "tail", &[]).contains("no log"));
+}
+
+#[test]
+fn each_record_comes_when_it_is_appended() {
+    let log = TestLog::holding("one\ntwo\n");
+    let mut command = log.command("tail", &["-f", "-n", "1", "--with-lsn"]);
+    let mut tail = command.spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().ends_with("\ttwo"));
+    // The log was closed, and is opened again.
+    let mut appender = Appender::start(&log, &[]);
+    for word in ["three", "four"] {
+        appender.feed(&format!("{word}\n"));
+        let lsn = appender.next_lsn();
+        assert_eq!(lines.next().unwrap().unwrap(), format!("{lsn}\t{word}"));
+    }
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
+
+#[test]
+fn what_is_not_durable_is_left_out_where_it_is_asked() {
+    let log = TestLog::new();
+    let mut appender = Appender::start(&log, &["--sync", "interval"]);
+    appender.feed("one\n");
+    appender.next_lsn();
+    assert_eq!(tail(&log, &["--durable"]), "one\n");
+    // Killed at once: what was appended since may be there, and is not durable.
+    appender.feed("two\n");
+    appender.kill();
+    assert_eq!(tail(&log, &["--durable"]), "one\n");
+}
