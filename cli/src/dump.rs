@@ -144,8 +144,9 @@ fn as_json(piece: &Piece, payload: Option<Vec<u8>>) -> serde_json::Value {
             if let Some((key, value)) = more {
                 put(key, value);
             }
-            let hex = payload.map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect());
-            put("payload", json!(hex.unwrap_or_else(String::new)));
+            let hex =
+                payload.map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+            put("payload", json!(hex.unwrap_or_default()));
             frame
         }
         Piece::Hole(Hole { offsets, lsns, kind, what, .. }) => json!({

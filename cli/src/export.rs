@@ -44,8 +44,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         count: 0,
     };
     match args.file.as_deref().filter(|file| file.as_os_str() != "-") {
-        Some(file) => export.into_file(file)?,
-        None => match export.into_output()? {
+        Some(file) => export.write_file(file)?,
+        None => match export.write_output()? {
             true => {}
             false => return Ok(()),
         },
@@ -65,7 +65,7 @@ struct Export<'a> {
 
 impl Export<'_> {
     /// Under another name until it is whole.
-    fn into_file(&mut self, file: &Path) -> Result<()> {
+    fn write_file(&mut self, file: &Path) -> Result<()> {
         let named = || file.display().to_string();
         if file.try_exists().with_context(named)? {
             bail!("{} exists already", file.display());
@@ -82,7 +82,7 @@ impl Export<'_> {
     }
 
     /// False: no one reads it any more.
-    fn into_output(&mut self) -> Result<bool> {
+    fn write_output(&mut self) -> Result<bool> {
         let mut out = BufWriter::new(io::stdout().lock());
         let copied = self.copy(&mut out);
         match out.flush().and(copied) {

@@ -15,10 +15,13 @@ use crate::{out, owner, verify};
 
 /// Copy what is sound of a damaged log into a new one.
 ///
-/// Reports every gap. The damaged log is only read. Works without a manifest too, by the headers of the segments. The new log begins beyond every position of the old one, so that no
-/// LSN of the old names another record in the new; --lsn-map says which became which. Consumers go on with the first record
-/// that they had not done; metadata are kept, an archive pin is not. Records in doubt are left out, and told of:
-/// `replay --salvage` prints what would be copied.
+/// The damaged log is only read, and every gap is reported.
+///
+/// Where only the manifest is lost, it is made anew from the headers of the segments, and each LSN is as it was.
+///
+/// Else the new log begins beyond every position of the old one, so that no LSN of the old names another record in the
+/// new; --lsn-map says which became which. Consumers go on with the first record that they had not done; metadata are
+/// kept, an archive pin is not. Records in doubt are left out, and told of.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog repair my-log --into my-new-log --lsn-map moved.tsv")]
 pub(crate) struct Args {
@@ -64,6 +67,8 @@ struct Findings {
     gaps: Vec<Gap>,
     doubtful: Vec<(Lsn, Doubt)>,
     leftover: u64,
+    /// The manifest was made anew: each LSN is as it was.
+    as_it_was: bool,
     json: bool,
     bar: ProgressBar,
     begin: u64,
@@ -77,7 +82,8 @@ impl Findings {
             (summary.head.get(), last.saturating_sub(summary.head.get()))
         });
         let bar = out::bar("reading", total);
-        Findings { gaps: Vec::new(), doubtful: Vec::new(), leftover: 0, json, bar, begin }
+        let (gaps, doubtful) = (Vec::new(), Vec::new());
+        Findings { gaps, doubtful, leftover: 0, as_it_was: false, json, bar, begin }
     }
 
     /// A record that is sound.
@@ -109,6 +115,9 @@ impl Findings {
     fn report(&self, args: &Args, report: &Report) -> Result<()> {
         if !self.json {
             let words = match &args.into {
+                Some(new) if self.as_it_was => {
+                    format!("copied into {} with a new manifest, each LSN as it was", new.display())
+                }
                 Some(new) if !args.dry_run => format!("copied into {}", new.display()),
                 _ => "would be copied".to_owned(),
             };
@@ -118,7 +127,7 @@ impl Findings {
         let doubtful = self.doubtful.iter();
         out::print_json(&json!({
             "into": args.into.as_ref().filter(|_| !args.dry_run).map(|new| new.display().to_string()),
-            "by_manifest": by_manifest, "records": records, "bytes": bytes,
+            "by_manifest": by_manifest, "lsns_as_they_were": self.as_it_was, "records": records, "bytes": bytes,
             "lsns": [lsns.start.get(), lsns.end.get()],
             "missing": missing, "missing_committed": missing_committed,
             "gaps": self.gaps.iter().map(verify::gap_json).collect::<Vec<_>>(),
@@ -150,7 +159,41 @@ impl<'a> Repair<'a> {
     }
 
     fn run(mut self, args: &Args, findings: &mut Findings) -> Result<Report> {
-        // Known only in the end, and needed on the way.
+        let dir = self.temp.path().join("log");
+        findings.as_it_was = Salvage::rebuild(&args.dir, &dir)?.is_some();
+        let report = if findings.as_it_was {
+            self.check(args, findings, &dir)?
+        } else {
+            self.copy(args, findings, &dir)?
+        };
+        if let Some((file, map)) = self.map.take() {
+            let named = || file.display().to_string();
+            let temp = map.into_inner().map_err(|e| e.into_error()).with_context(named)?;
+            out::sync(temp.as_file()).with_context(named)?;
+            temp.persist_noclobber(file).map_err(|e| e.error).with_context(named)?;
+            File::open(parent(file)).and_then(|dir| out::sync(&dir)).with_context(named)?;
+        }
+        self.publish(&dir)?;
+        Ok(report)
+    }
+
+    /// The one whose manifest was made anew holds what the salvage finds in the old one.
+    fn check(&mut self, args: &Args, findings: &mut Findings, dir: &Path) -> Result<Report> {
+        let mut salvage = Salvage::open(&args.dir)?;
+        let log = options(salvage.largest_segment()).open(dir)?;
+        let mut copied = log.replay();
+        for found in salvage.by_ref() {
+            let Some((lsn, payload)) = findings.pass(found) else { continue };
+            let same = copied.next_payload()?.is_some_and(|copied| copied == (lsn, &payload[..]));
+            ensure!(same, "the record at LSN {lsn} is not in the copy: has the log changed since?");
+            self.moved(lsn, lsn)?;
+        }
+        log.close().context("close")?;
+        Ok(salvage.report().clone())
+    }
+
+    fn copy(&mut self, args: &Args, findings: &mut Findings, dir: &Path) -> Result<Report> {
+        // What is kept is known only in the end, and needed on the way.
         let mut before = Salvage::open(&args.dir)?;
         before.by_ref().for_each(drop);
         let kept = before.kept();
@@ -158,22 +201,16 @@ impl<'a> Repair<'a> {
             kept.consumers.iter().map(|c| (c.position, c.name.as_str(), None)).collect();
         positions.sort_unstable_by_key(|(position, ..)| *position);
 
-        let dir = self.temp.path().join("log");
-        let log = options(before.largest_segment()).open(&dir)?;
+        let log = options(before.largest_segment()).open(dir)?;
         log.reset_to(before.beyond())?;
         let mut salvage = Salvage::open(&args.dir)?;
         for found in salvage.by_ref() {
             let Some((old, payload)) = findings.pass(found) else { continue };
             let now = log.append(&payload).with_context(|| format!("the record at LSN {old}"))?;
-            for (position, _, next) in &mut positions {
-                if *position > old {
-                    break;
-                }
-                *next = next.or(Some(now));
+            for (_, _, next) in positions.iter_mut().take_while(|(position, ..)| *position <= old) {
+                next.get_or_insert(now);
             }
-            if let Some((_, map)) = &mut self.map {
-                writeln!(map, "{old}\t{now}").context("the map of LSNs")?;
-            }
+            self.moved(old, now)?;
         }
         let end = log.commit()?;
         for (_, name, next) in positions {
@@ -184,15 +221,14 @@ impl<'a> Repair<'a> {
         }
         log.commit()?;
         log.close().context("close")?;
-        if let Some((file, map)) = self.map.take() {
-            let named = || file.display().to_string();
-            let temp = map.into_inner().map_err(|e| e.into_error()).with_context(named)?;
-            out::sync(temp.as_file()).with_context(named)?;
-            temp.persist_noclobber(file).map_err(|e| e.error).with_context(named)?;
-            File::open(parent(file)).and_then(|dir| out::sync(&dir)).with_context(named)?;
-        }
-        self.publish(&dir)?;
         Ok(salvage.report().clone())
+    }
+
+    fn moved(&mut self, old: Lsn, now: Lsn) -> Result<()> {
+        match &mut self.map {
+            Some((_, map)) => writeln!(map, "{old}\t{now}").context("the map of LSNs"),
+            None => Ok(()),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "of a log that is closed, as a whole")]

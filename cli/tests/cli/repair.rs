@@ -81,16 +81,49 @@ fn p5_what_is_sound_is_in_the_new_log_and_the_damaged_one_is_as_it_was() {
 }
 
 #[test]
-fn p5_a_lost_manifest_is_made_anew_from_the_headers() {
-    let (log, _) = filled();
+fn p5_a_lost_manifest_is_made_anew_and_each_lsn_is_as_it_was() {
+    let (log, lsns) = filled();
+    let engine = Log::open(log.path()).unwrap();
+    engine.consumer("mailer").unwrap().ack(Lsn::new(lsns[700])).unwrap();
+    let last = engine.append_durable(b"last").unwrap();
+    engine.close().unwrap();
     std::fs::remove_file(log.path().join("MANIFEST")).unwrap();
     assert!(log.fails(1, "verify", &[]).contains("MANIFEST"));
+    let (before, dir) = (bytes_of(&log.path()), tempfile::tempdir().unwrap());
+    let (new, map) = (dir.path().join("new"), dir.path().join("map"));
+    let flags = ["--into", new.to_str().unwrap(), "--json", "--lsn-map", map.to_str().unwrap()];
+    let report: Value = serde_json::from_slice(&log.ok("repair", &flags, "")).unwrap();
+    assert_eq!((&report["by_manifest"], &report["records"]), (&false.into(), &1001.into()));
+    assert_eq!(report["lsns_as_they_were"], true);
+    assert!(bytes_of(&log.path()) == before, "the damaged log was changed");
+
+    let repaired = Log::open(&new).unwrap();
+    let found: Vec<u64> = repaired.replay().map(|record| record.unwrap().lsn().get()).collect();
+    assert_eq!(found, [&lsns[..], &[last.get()]].concat());
+    let map = std::fs::read_to_string(&map).unwrap();
+    assert!(map.lines().zip(found).all(|(line, lsn)| line == format!("{lsn}\t{lsn}")));
+    assert!(
+        repaired.append(b"more").unwrap().get() > last.get() + (1 << 39),
+        "it may have been used"
+    );
+    let mailer = repaired.consumer("mailer").unwrap().position().unwrap();
+    let next = repaired.replay_from(mailer).unwrap().next().unwrap().unwrap();
+    assert_eq!(next.lsn().get(), lsns[701]);
+}
+
+#[test]
+fn p5_where_more_than_the_manifest_is_lost_what_is_left_is_copied() {
+    let (log, lsns) = filled();
+    std::fs::remove_file(log.path().join("0000000000000002.seg")).unwrap();
+    hurt(&log, lsns[900]);
+    std::fs::write(log.path().join("MANIFEST"), "no manifest at all").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let new = dir.path().join("new");
     let report = log.ok("repair", &["--into", new.to_str().unwrap(), "--json"], "");
     let report: Value = serde_json::from_slice(&report).unwrap();
-    assert_eq!((&report["by_manifest"], &report["records"]), (&false.into(), &1000.into()));
-    assert_eq!(Log::open(&new).unwrap().replay().count(), 1000);
+    assert_eq!(report["lsns_as_they_were"], false);
+    let expected = lsns.iter().filter(|lsn| **lsn / (16 << 10) != 1 && **lsn != lsns[900]).count();
+    assert_eq!(Log::open(&new).unwrap().replay().count(), expected);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod deep;
 mod found;
 mod frames;
 mod plan;
+mod rebuild;
 mod report;
 mod source;
 mod walk;
@@ -205,8 +206,8 @@ impl Salvage {
         Kept::new(&self.notes, self.report.lsns.end.get())
     }
 
-    /// No position at or beyond was ever in a segment that is here, or that the manifest names: where a log that takes the
-    /// place of this one can begin, so that no position of the one names a record of the other.
+    /// Where a log that takes the place of this one can begin, so that no position of the one names a record of the other:
+    /// beyond all windows that the manifest knows. Where it is lost, 2^40 beyond all that are here: some may be gone.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -218,7 +219,8 @@ impl Salvage {
     #[must_use]
     pub fn beyond(&self) -> Lsn {
         let windows = self.plan.segments.iter().map(|p| p.identity.base + p.identity.size);
-        Lsn::new(windows.fold(self.plan.next_base, u64::max))
+        let unseen = if self.plan.by_manifest { 0 } else { plan::UNSEEN };
+        Lsn::new(windows.fold(self.plan.next_base, u64::max) + unseen)
     }
 
     /// Bytes of the largest segment; 0 if there is none.

@@ -67,6 +67,9 @@ pub(super) struct Plan {
     pub(super) next_base: u64,
 }
 
+/// Where a manifest is lost, segments may be gone that only it named: so far beyond those that are here none of them was.
+pub(super) const UNSEEN: u64 = 1 << 40;
+
 /// The first bytes of each segment file.
 type Headers = BTreeMap<String, Result<Identity, String>>;
 
