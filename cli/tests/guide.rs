@@ -73,7 +73,7 @@ fn run(steps: &[Step]) -> Vec<String> {
     std::os::unix::fs::symlink(root, home.path().join("duralog")).unwrap();
     let mut script = "exec 2>&1; mkdir work; cd work\n".to_owned();
     for step in steps {
-        write!(script, "{}printf '\\1\\n'\n", step.command).unwrap();
+        writeln!(script, "{}printf '\\1\\n'", step.command).unwrap();
     }
     let programs = program.parent().unwrap();
     let path = std::env::var("PATH").unwrap();
