@@ -4,6 +4,8 @@
 mod checksum;
 mod error;
 mod format;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod inspect;
 mod log;
 mod lsn;
