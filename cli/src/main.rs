@@ -7,6 +7,7 @@ mod lines;
 mod opening;
 mod out;
 mod replay;
+mod torture;
 mod verify;
 
 use std::path::Path;
@@ -32,6 +33,11 @@ enum Command {
     Verify(verify::Args),
     Inspect(inspect::Args),
     Checkpoint(checkpoint::Args),
+    Torture(torture::Args),
+    #[command(hide = true)]
+    TortureChild(torture::ChildArgs),
+    #[command(hide = true)]
+    TortureDisk(torture::DiskArgs),
 }
 
 /// As clap exits when the arguments are wrong.
@@ -44,6 +50,9 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Checkpoint(args) => checkpoint::run(&args),
+        Command::Torture(args) => torture::run(&args),
+        Command::TortureChild(args) => torture::run_child(&args),
+        Command::TortureDisk(args) => torture::run_disk(&args),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     say(format_args!("duralog: {}", in_words(&error)));
