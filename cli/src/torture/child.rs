@@ -58,10 +58,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         Child::new(args, &voice).live()
     };
-    if let Err(error) = &done {
-        voice.say(&Said::Error(error.to_string()))?;
-    }
-    Ok(done?)
+    // What to make of it is the parent's to say.
+    done.or_else(|error| voice.say(&Said::Error(error.to_string()))).map_err(Into::into)
 }
 
 /// How the log is opened in this life.

@@ -94,7 +94,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || flag.store(true, Ordering::Release)).context("signals")?;
-    let program = std::env::current_exe().context("this program")?;
+    // Also if another is installed in its place meanwhile.
+    let program = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
     let common = Common { program, seed, threads: args.threads, control: args.control };
     let mut all = Vec::new();
     for kind in kinds {

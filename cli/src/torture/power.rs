@@ -87,7 +87,7 @@ impl Power {
         std::fs::create_dir_all(root.join("mnt")).context("the scratch directory")?;
         std::fs::File::create(root.join("served")).context("the scratch directory")?;
         make_image(&root.join("image"), kind)?;
-        let mut server = Command::new(std::env::current_exe().context("this program")?)
+        let mut server = Command::new("/proc/self/exe")
             .arg("torture-disk")
             .arg(root)
             .process_group(0)

@@ -77,12 +77,12 @@ pub(crate) const NO_SYNC: &str = "fdatasync,fsync,msync:retval=0";
 pub(crate) fn choose(dice: &mut Rng) -> (Option<String>, Injected) {
     match dice.u32(0..10) {
         0 | 1 => (None, Injected::Nothing),
-        2..5 => (Some(kill(dice, 60)), Injected::Kill),
+        2..5 => (Some(kill(dice, 40)), Injected::Kill),
         _ => {
             let (call, error) = dice.choice(FAILURES).unwrap_or(("fdatasync", "EIO"));
             // Once, or from then on.
             let ever = if dice.bool() { "+" } else { "" };
-            let when = dice.u32(1..40);
+            let when = dice.u32(1..25);
             let inject = format!("{call}:error={error}:when={when}{ever}");
             (Some(inject), Injected::Failure { may_lose: error == "EIO" })
         }

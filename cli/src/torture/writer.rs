@@ -17,6 +17,8 @@ pub(crate) struct Writer<'a> {
     voice: &'a Voice,
     seed: u64,
     dice: Rng,
+    /// One step in so many commits.
+    every: u32,
     id: u32,
     pub(crate) seq: u64,
     pub(crate) metadata: u64,
@@ -35,14 +37,15 @@ impl<'a> Writer<'a> {
         log: &'a Log,
         voice: &'a Voice,
         seed: u64,
-        dice: Rng,
+        mut dice: Rng,
         id: u32,
         seq: u64,
         metadata: u64,
         failed: &'a AtomicBool,
     ) -> Writer<'a> {
         let (ends, held) = (Vec::new(), None);
-        Writer { log, voice, seed, dice, id, seq, metadata, ends, held, failed }
+        let every = dice.choice([1, 2, 8, 40]).unwrap_or(1);
+        Writer { log, voice, seed, dice, every, id, seq, metadata, ends, held, failed }
     }
 
     pub(crate) fn work(&mut self, steps: u32) -> Done {
@@ -85,7 +88,7 @@ impl<'a> Writer<'a> {
         let origins = (0..count).map(|index| Origin { writer, seq, index, count });
         let payloads: Vec<_> = origins.map(|origin| origin.payload(self.seed)).collect();
         self.seq += 1;
-        let durably = self.dice.u32(0..5) == 0;
+        let durably = self.dice.u32(0..4 * self.every) == 0;
         let appended = match payloads.as_slice() {
             [payload] if durably => self.log.append_durable(payload).map(|lsn| vec![lsn]),
             [payload] if self.dice.bool() => self.log.append(payload).map(|lsn| vec![lsn]),
@@ -110,7 +113,7 @@ impl<'a> Writer<'a> {
     }
 
     fn commit(&mut self, lsn: Lsn) -> Done {
-        let committed = match self.dice.u32(0..8) {
+        let committed = match self.dice.u32(0..6 * self.every) {
             0 | 1 => self.log.commit_to(lsn),
             2 => self.log.commit().map(drop),
             3 => self.log.when_durable(lsn).wait(),
