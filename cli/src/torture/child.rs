@@ -155,7 +155,7 @@ impl<'a> Child<'a> {
 
     /// All threads for a while: where their appends end, in order.
     fn epoch(&mut self, log: &Log) -> duralog::Result<Vec<Lsn>> {
-        let steps = self.dice.u32(5..150);
+        let steps = self.dice.u32(3..50);
         let failed = AtomicBool::new(false);
         let writers = (0..).zip(&self.seqs).map(|(thread, seq)| {
             let id = self.args.life * WRITERS + thread;

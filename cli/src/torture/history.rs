@@ -136,7 +136,7 @@ impl History {
             Said::Acked(position) => self.acked = self.acked.max(*position),
             Said::Metadata { n, done } => self.metadata.tell(*n, *done),
             Said::Broken { promise, what } => {
-                return Err(Broken::new(promise, "that it is kept", what));
+                return Err(Broken::new(promise, "the promise to hold", what));
             }
             _ => {}
         }

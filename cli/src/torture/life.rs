@@ -176,7 +176,7 @@ impl Drop for Life {
 pub(crate) fn check(life: &Life, history: &mut History) -> Result<bool> {
     for said in &life.said {
         if let Said::Broken { promise, what } = said {
-            return Err(Broken::new(promise, "that it is kept", what).into());
+            return Err(Broken::new(promise, "the promise to hold", what).into());
         }
     }
     let Some(end) = life.said.iter().position(|said| *said == Said::End) else {

@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let scratch = Scratch::new(&args.dir)?;
     let of = FileSystem::of(scratch.path());
     let kinds = possible(args, of)?;
-    let seed = args.seed.unwrap_or_else(|| fastrand::u64(0..1 << 48));
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     out::say(format_args!("seed {seed}"));
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
@@ -203,7 +203,7 @@ fn failure(scratch: &Scratch, rounds: &Rounds, broken: &Broken, args: &Args) -> 
         let name = format!("torture-failed-{}-", rounds.kind.name());
         Some(scratch.keep(&rounds.log(), &beside, &name)?.display().to_string())
     };
-    Ok(Failure { fault, promise, expected, found, directory })
+    Ok(Failure { kind: rounds.kind.of_fault(), fault, promise, expected, found, directory })
 }
 
 fn progress(all: &[(Duration, Rounds)], left: u64) -> String {

@@ -43,6 +43,7 @@ impl Tally {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Failure {
+    pub(crate) kind: &'static str,
     pub(crate) fault: String,
     pub(crate) promise: String,
     pub(crate) expected: String,
@@ -66,9 +67,8 @@ impl Report {
         let (seed, seconds) = (self.seed, self.seconds);
         if control {
             return match &self.broken {
-                Some(broken) => format!(
-                    "control: the disabled sync was found after {seconds:.1} s by {} ({})",
-                    broken.fault, broken.promise
+                Some(Failure { kind, promise, .. }) => format!(
+                    "control: the disabled sync was found after {seconds:.1} s by {kind} ({promise})"
                 ),
                 None => format!("control: the disabled sync was NOT found in {seconds:.1} s"),
             };
@@ -124,16 +124,34 @@ impl Report {
                 writeln!(text, "{kind}: {} {what}", grouped(*count))?;
             }
         }
-        if let Some(broken) = &self.broken {
-            let Failure { fault, promise, expected, found, .. } = broken;
-            writeln!(text, "\npromise   {promise}\nfault     {fault}")?;
-            writeln!(text, "expected  {expected}\nfound     {found}")?;
-            if let Some(directory) = &broken.directory {
-                writeln!(text, "kept in   {directory}")?;
-            }
+        if let Some(Failure { kind: _, fault, promise, expected, found, directory }) = &self.broken
+        {
+            text += "\n";
+            let kept = directory.as_deref().map(|directory| ("kept in   ", directory));
+            let lines = [
+                ("promise   ", promise),
+                ("fault     ", fault),
+                ("expected  ", expected),
+                ("found     ", found),
+            ];
+            let lines = lines.map(|(head, line)| (head, line.as_str()));
+            lines.into_iter().chain(kept).for_each(|(head, line)| text += &wrapped(head, line));
         }
-        Ok(text + "\n" + &self.verdict + "\n")
+        Ok(text + "\n" + &wrapped("", &self.verdict))
     }
+}
+
+/// In lines of at most 80 columns, as far as the words allow.
+fn wrapped(head: &str, text: &str) -> String {
+    let (mut all, mut line) = (String::new(), head.to_owned());
+    for word in text.split(' ') {
+        if line.len() > head.len() && line.len() + word.len() > 80 {
+            all += &format!("{}\n", line.trim_end());
+            line = " ".repeat(head.len());
+        }
+        line += &format!("{word} ");
+    }
+    all + line.trim_end() + "\n"
 }
 
 /// 3,204,118
@@ -173,9 +191,20 @@ mod tests {
             file_system: "ext4",
             interrupted: false,
             kinds: vec![("kill", tally), ("traced", tally)],
-            broken: None,
+            broken: Some(Failure {
+                kind: "a kill",
+                fault: "a kill".into(),
+                promise: "P1".into(),
+                expected: "at LSN 8192 record 1 of 1 of append 17 of thread 3, life 9 ".repeat(3),
+                found: "no such record".into(),
+                directory: None,
+            }),
             verdict: String::new(),
         };
+        let text = report.table().unwrap();
+        assert!(text.contains("\nexpected  at LSN 8192 ") && text.contains("\n          "));
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        report.broken = None;
         report.verdict = report.verdict(false);
         let text = report.table().unwrap();
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");

@@ -32,6 +32,14 @@ impl Kind {
             Kind::Power => "power",
         }
     }
+
+    pub(crate) fn of_fault(self) -> &'static str {
+        match self {
+            Kind::Kill => "a kill",
+            Kind::Traced => "a trace",
+            Kind::Power => "a power cut",
+        }
+    }
 }
 
 /// What all kinds have in common.
@@ -109,7 +117,7 @@ impl Rounds {
         self.lives_left -= 1;
         self.life += 1;
         self.tally.lives += 1;
-        self.fault = format!("a {}, in life {} of log {}", self.kind.name(), self.life, self.round);
+        self.fault = format!("{}, life {}, log {}", self.kind.of_fault(), self.life, self.round);
         match self.kind {
             Kind::Kill => self.killed(),
             Kind::Traced => self.traced(),
