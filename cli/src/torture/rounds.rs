@@ -230,7 +230,7 @@ impl Rounds {
             }
         }
         if self.dice.u32(0..4) == 0 && !self.common.control {
-            let inject = traced::kill(&mut self.dice, 12);
+            let inject = traced::kill(&mut self.dice, 5);
             let mut checker = self.checker(&traced::tracer(&file, Some(&inject)))?;
             checker.end()?;
             self.interrupted(&checker)?;
