@@ -176,7 +176,7 @@ impl<'a> Child<'a> {
             started.into_iter().filter_map(|thread| thread.join().ok()).collect()
         });
         if ended.len() < self.seqs.len() {
-            self.voice.broken("P11", "a panic, told on standard error")?;
+            self.voice.broken("P7", "a panic, told on standard error")?;
         }
         self.seqs = ended.iter().map(|(writer, _)| writer.seq).collect();
         self.metadata = ended.iter().map(|(writer, _)| writer.metadata).max().unwrap_or(0);
