@@ -19,6 +19,7 @@ mod replay;
 mod shell;
 mod stat;
 mod tail;
+mod torture;
 mod truncate;
 mod verify;
 
@@ -55,6 +56,11 @@ enum Command {
     Repair(repair::Args),
     Checkpoint(checkpoint::Args),
     Truncate(truncate::Args),
+    Torture(torture::Args),
+    #[command(hide = true)]
+    TortureChild(torture::ChildArgs),
+    #[command(hide = true)]
+    TortureDisk(torture::DiskArgs),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -76,6 +82,9 @@ impl Command {
             Command::Repair(args) => repair::run(args),
             Command::Checkpoint(args) => checkpoint::run(args),
             Command::Truncate(args) => truncate::run(args),
+            Command::Torture(args) => torture::run(args),
+            Command::TortureChild(args) => torture::run_child(args),
+            Command::TortureDisk(args) => torture::run_disk(args),
             Command::Completions(args) => shell::completions(args),
             Command::Man(args) => shell::man(args),
         }
