@@ -150,7 +150,7 @@ mutant salvage-takes-an-old-manifest src/inspect/salvage/plan.rs 's/len >= plann
 mutant salvage-kind-of-a-mark-believed src/inspect/salvage/source.rs 's/let is_record = !matches!\(.*\);/let is_record = own > 0;/' --test salvaged p3
 mutant salvage-hands-out-unchecked src/inspect/salvage/source.rs 's/\.filter\(\|payload\| frame::is_valid\(spot\.head, payload, here\)\)//' --test salvaged p5_what_a
 mutant salvage-checks-without-credit src/inspect/salvage/source.rs 's/self\.credit -= len;/self.credit -= 0;/' --lib salvage
-mutant salvage-sums-not-shifted src/inspect/salvage/source.rs 's/checksum::shifted\(begun \^ before, head\.len\)/(begun ^ before)/' --lib salvage
+mutant salvage-sums-not-shifted src/inspect/salvage/source/sums.rs 's/checksum::shifted\(begun \^ before, head\.len\)/(begun ^ before)/' --lib salvage
 mutant salvage-unreadable-as-zeros src/inspect/salvage/source.rs 's/!self\.bad\.is_empty\(\) \&\& self\.is_bad\(offset\.\.end\)/false/' --lib salvage
 mutant reader-gives-the-last-of-a-batch-alone src/inspect/reader.rs 's/self\.ready = kept\.\.end/self.ready = kept.max(offset)..end/' --test shipped
 mutant reader-keeps-nothing-of-a-batch src/inspect/reader.rs 's/let done = self\.keep\.min\(offset\)/let done = offset/' --test shipped

@@ -164,3 +164,29 @@ fn a_copy_is_left_over() {
     );
     assert_eq!(left.count(), 1);
 }
+
+/// An empty segment made ready behind the active one is no later part of the log: what the watermark vouches for before it
+/// was the log's.
+#[test]
+fn p5_without_a_manifest_the_watermark_vouches_though_a_segment_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = options().open(dir.path()).unwrap();
+    let lsns: Vec<Lsn> = (0..9).map(|i| log.append(&[i; 100]).unwrap()).collect();
+    log.commit().unwrap();
+    while log.stats().segments_ready == 0 {
+        std::thread::yield_now();
+    }
+    log.close().unwrap();
+    flip(dir.path(), lsns[4], 20, 1);
+    std::fs::remove_file(dir.path().join("MANIFEST")).unwrap();
+    let mut salvage = Salvage::open(dir.path()).unwrap();
+    let gaps: Vec<Gap> = salvage
+        .by_ref()
+        .filter_map(|found| match found {
+            Found::Gap(gap) if !gap.lsns.is_empty() => Some(gap),
+            _ => None,
+        })
+        .collect();
+    assert!(gaps.len() == 1 && gaps[0].committed, "{gaps:?}");
+    assert_eq!((salvage.report().records, salvage.report().doubtful), (8, 0));
+}

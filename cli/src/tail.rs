@@ -107,7 +107,8 @@ fn try_before_the_last(args: &Args, reader: &Reader) -> duralog::Result<ReaderFo
         while let Ok(Some(_)) = records.try_next_payload() {
             count += 1;
         }
-        if count >= args.number || from == log.summary().head {
+        // Of none it is not known where the log goes on: behind what is in the segment before, as a rule.
+        if count >= args.number.max(1) || from == log.summary().head {
             records = follow(from)?;
             for _ in args.number..count {
                 records.try_next_payload()?;

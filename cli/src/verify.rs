@@ -43,7 +43,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bar.set_length(at.bytes_total);
         bar.set_position(at.bytes);
     })?;
-    let read = bar.position();
     bar.finish_and_clear();
     let (verified, damage) = (&found.verified, &found.damage);
     if args.json {
@@ -56,11 +55,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             clippy::cast_sign_loss,
             reason = "a rate for people"
         )]
-        let rate = BinaryBytes((read as f64 / seconds.max(1e-6)) as u64);
-        out::say(format_args!("{} in {seconds:.3} s, {rate}/s", BinaryBytes(read)));
+        let rate = BinaryBytes((verified.bytes as f64 / seconds.max(1e-6)) as u64);
+        let bytes = BinaryBytes(verified.bytes);
+        out::say(format_args!("{bytes} of records in {seconds:.3} s, {rate}/s"));
         damage.iter().for_each(out::say);
-        let word = if damage.is_empty() { "sound" } else { "besides the damage" };
-        out::print(&format!("{word}: {}\n", in_words(verified)))?;
+        if damage.is_empty() {
+            out::print(&format!("sound: {}\n", in_words(verified)))?;
+        } else {
+            // How a damaged log ends is not known.
+            let Verified { records, bytes, .. } = verified;
+            out::print(&format!("besides the damage: {records} records, {bytes} bytes\n"))?;
+        }
     }
     if !damage.is_empty() {
         let missing: u64 = damage.iter().map(|gap| gap.lsns.end.get() - gap.lsns.start.get()).sum();

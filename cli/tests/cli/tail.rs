@@ -48,6 +48,19 @@ fn each_record_comes_when_it_is_appended() {
 }
 
 #[test]
+fn who_wants_none_of_the_last_is_told_of_the_next() {
+    let log = TestLog::holding("one\n");
+    let mut tail = log.command("tail", &["-f", "-n", "0"]).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    // Long enough for it to stand where it waits.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    log.ok("append", &[], "two\n");
+    assert_eq!(lines.next().unwrap().unwrap(), "two");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
+
+#[test]
 fn what_is_not_durable_is_left_out_where_it_is_asked() {
     let log = TestLog::new();
     let mut appender = Appender::start(&log, &["--sync", "interval"]);

@@ -438,7 +438,7 @@ impl Salvage {
         while let Some(planned) = self.plan.segments.get(index) {
             let (mark, leads_to) = self.marks(planned, std::mem::take(&mut from));
             vouched = vouched.max(mark);
-            let Some(next) = self.plan.next_in_log(index) else {
+            let Some(next) = self.plan.next_used(index) else {
                 // The watermark speaks of the log as it was last.
                 vouched = vouched.max(self.plan.durable);
                 index += 1;

@@ -245,7 +245,9 @@ fn by_headers(disk: &Disk, headers: Headers, note: Gap) -> Plan {
         let ends = if over { Ends::Leftover } else { Ends::Open };
         plan.segments.push(Planned { identity, file, ends });
     }
-    plan.sorted()
+    let mut plan = plan.sorted();
+    plan.find_unused(disk);
+    plan
 }
 
 /// Windows, joined where they overlap: where each begins, and its end.
@@ -300,6 +302,27 @@ impl Plan {
         self.segments
             .sort_by_key(|planned| (planned.identity.base, planned.ends == Ends::Leftover));
         self
+    }
+
+    /// The last segments are ready ones if nothing was ever appended to them, and nothing says that anything was.
+    fn find_unused(&mut self, disk: &Disk) {
+        let of_the_log = self.segments.iter_mut().filter(|planned| planned.ends == Ends::Open);
+        for planned in of_the_log.rev() {
+            let Identity { base, size, .. } = planned.identity;
+            let (mut source, _) = open(disk, planned);
+            let begun = self.durable > base + DATA_START;
+            if begun || source.find(DATA_START, size, |_| true).is_some() {
+                break;
+            }
+            planned.ends = Ends::Unused;
+        }
+    }
+
+    /// Index of the next segment that is in the log and may hold something.
+    pub(super) fn next_used(&self, index: usize) -> Option<usize> {
+        let rest = self.segments.iter().enumerate().skip(index + 1);
+        let mut used = rest.filter(|(_, p)| !matches!(p.ends, Ends::Leftover | Ends::Unused));
+        used.next().map(|(index, _)| index)
     }
 
     /// Index of the next segment that is in the log.
