@@ -1,6 +1,7 @@
-//! `duralog`: a log from the command line. Each command is a file.
+//! `duralog`: a log from the command line. Each command is a file or a folder.
 
 mod append;
+mod bench;
 mod checkpoint;
 mod inspect;
 mod lines;
@@ -32,6 +33,7 @@ enum Command {
     Verify(verify::Args),
     Inspect(inspect::Args),
     Checkpoint(checkpoint::Args),
+    Bench(bench::Args),
 }
 
 /// As clap exits when the arguments are wrong.
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Checkpoint(args) => checkpoint::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     say(format_args!("duralog: {}", in_words(&error)));
