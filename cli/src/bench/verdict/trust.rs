@@ -74,7 +74,7 @@ pub(super) fn quick_flush(report: &Report) -> Option<String> {
          disk has power-loss protection (capacitors, a battery), or it, or the hypervisor, does \
          not really flush, and a power cut loses what was committed. Find out before you trust it: \
          look for power-loss protection in the data sheet of the model (lsblk -o NAME,MODEL); in a \
-         virtual machine ask for the cache mode of the host (cache=unsafe ignores flushes); best, \
+         virtual machine ask for whether the cache mode of the host ignores flushes; best, \
          cut the power while diskchecker.pl runs.",
         time(flush)
     ))
