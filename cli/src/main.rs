@@ -1,12 +1,14 @@
-//! `duralog`: a log from the command line. Each command is a file.
+//! `duralog`: a log from the command line. Each command is a file or a folder.
 
 mod append;
+mod bench;
 mod checkpoint;
 mod consumers;
 mod dump;
 mod export;
 mod import;
 mod inspect;
+mod interrupt;
 mod lines;
 mod ls;
 mod map;
@@ -56,6 +58,7 @@ enum Command {
     Repair(repair::Args),
     Checkpoint(checkpoint::Args),
     Truncate(truncate::Args),
+    Bench(bench::Args),
     Torture(torture::Args),
     #[command(hide = true)]
     TortureChild(torture::ChildArgs),
@@ -82,6 +85,7 @@ impl Command {
             Command::Repair(args) => repair::run(args),
             Command::Checkpoint(args) => checkpoint::run(args),
             Command::Truncate(args) => truncate::run(args),
+            Command::Bench(args) => bench::run(args),
             Command::Torture(args) => torture::run(args),
             Command::TortureChild(args) => torture::run_child(args),
             Command::TortureDisk(args) => torture::run_disk(args),

@@ -39,11 +39,10 @@ mod words;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 pub(crate) use child::{Args as ChildArgs, run as run_child};
@@ -54,7 +53,7 @@ use report::{Failure, Report, Tally, grouped};
 use rounds::{Common, Kind, Rounds};
 use scratch::Scratch;
 
-use crate::out;
+use crate::{interrupt, out};
 
 /// Crash-test the log on your own disk: children are killed, calls fail, the power goes; every promise is checked.
 #[derive(Debug, clap::Args)]
@@ -91,9 +90,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let kinds = possible(args, of)?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     out::say(format_args!("seed {seed}"));
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Release)).context("signals")?;
+    let interrupted = interrupt::watched()?;
     // Also if another is installed in its place meanwhile.
     let program = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
     let common = Common { program, seed, threads: args.threads, control: args.control };

@@ -9,6 +9,7 @@
 )]
 
 mod append;
+mod bench;
 mod checkpoint;
 #[path = "../common/mod.rs"]
 mod common;

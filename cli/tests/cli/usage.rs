@@ -7,7 +7,7 @@ use crate::common::{TestLog, text};
 #[test]
 fn wrong_usage_exits_2_and_makes_nothing() {
     let log = TestLog::new();
-    let wrong: [(&str, &[&str]); 14] = [
+    let wrong: [(&str, &[&str]); 20] = [
         ("append", &["--sync", "sometimes"]),
         ("append", &["--segment-size", "many"]),
         ("append", &["--segment-size", "-1"]),
@@ -21,6 +21,12 @@ fn wrong_usage_exits_2_and_makes_nothing() {
         ("inspect", &["--xml"]),
         ("checkpoint", &[]),
         ("checkpoint", &["-5"]),
+        ("bench", &["--threads", "0"]),
+        ("bench", &["--sizes", "0"]),
+        ("bench", &["--sizes", "17MiB"]),
+        ("bench", &["--quick", "--rounds", "2"]),
+        ("bench", &["--json", "--plot"]),
+        ("bench", &["--segment-size", "8192"]),
         ("obliterate", &[]),
     ];
     for (name, flags) in wrong {
@@ -40,7 +46,9 @@ fn a_segment_size_out_of_range_is_told_the_range() {
 
 #[test]
 fn no_command_or_no_directory_exits_2() {
-    for args in [&[][..], &["append"], &["replay"], &["verify"], &["inspect"], &["checkpoint"]] {
+    for args in
+        [&[][..], &["append"], &["replay"], &["verify"], &["inspect"], &["checkpoint"], &["bench"]]
+    {
         let output = Command::new(env!("CARGO_BIN_EXE_duralog")).args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(text(output.stderr).contains("Usage: duralog"), "{args:?}");
@@ -49,7 +57,7 @@ fn no_command_or_no_directory_exits_2() {
 
 #[test]
 fn help_of_each_command_shows_an_example() {
-    for name in ["append", "replay", "verify", "inspect", "checkpoint"] {
+    for name in ["append", "replay", "verify", "inspect", "checkpoint", "bench"] {
         let output =
             Command::new(env!("CARGO_BIN_EXE_duralog")).args([name, "--help"]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{name}");
