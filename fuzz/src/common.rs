@@ -1,8 +1,9 @@
 //! Sound logs to be damaged, checksums to be mended, and what must hold of any disk that is opened.
 
+use std::num::NonZero;
 use std::sync::OnceLock;
 
-use duralog::inspect::{Found, Inspector, OwnedRecord, Salvage, SegmentReader};
+use duralog::inspect::{Found, Frames, Inspector, OwnedRecord, Piece, Salvage, SegmentReader};
 use duralog::sim::SimDisk;
 use duralog::{Error, Log, Lsn, Options};
 
@@ -199,15 +200,28 @@ pub fn exercise(files: &Files, input: &[u8]) {
 pub fn inspect(files: &Files) {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     files.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
+    pieces(dir.path());
     let Ok(inspector) = Inspector::open(dir.path()) else {
-        return drop(salvage(dir.path()));
+        salvage(dir.path());
+        return rebuild(dir.path());
     };
     let records: Result<Vec<OwnedRecord>, Error> = inspector.records().collect();
     let (saved, gaps) = salvage(dir.path()).expect("an inspector could be opened");
     if records.is_err() {
         assert!(gaps > 0, "a salvage tells of no damage");
     }
-    if let Ok(verified) = inspector.verify() {
+    let (verified, deep) =
+        (inspector.verify(), inspector.verify_deep(NonZero::<usize>::MIN, |_| {}));
+    match (&verified, deep) {
+        (Ok(verified), Ok(deep)) => {
+            assert_eq!((deep.verified, deep.damage), (*verified, Vec::new()))
+        }
+        (Err(Error::Corrupt(_)), Ok(deep)) => assert!(!deep.damage.is_empty(), "damage not found"),
+        (_, deep) => assert!(deep.is_err(), "what cannot be read is sound: {deep:?}"),
+    }
+    let kept = inspector.kept();
+    if let Ok(verified) = verified {
+        assert_eq!(kept.expect("verified").end, verified.end);
         let records = records.expect("verified");
         assert_eq!(verified.records, records.len() as u64);
         assert_eq!(saved, records, "the salvage of a sound log");
@@ -217,6 +231,36 @@ pub fn inspect(files: &Files) {
             assert_eq!(see(&log).records.len() as u64, verified.records);
         }
     }
+}
+
+/// Each byte of a segment is in one piece, whatever it is.
+fn pieces(dir: &std::path::Path) {
+    let Ok(mut frames) = Frames::open(dir) else { return };
+    let (mut at, mut end) = (0, 0);
+    while let Some(piece) = frames.next() {
+        let (from, to) = match piece {
+            Piece::Segment(segment) => {
+                assert_eq!(at, end, "a segment is not shown whole");
+                (at, end) = (FRAMES as u64, segment.size);
+                continue;
+            }
+            Piece::Frame(frame) => (frame.offset, frame.offset + frame.len),
+            Piece::Hole(hole) => (hole.offsets.start, hole.offsets.end),
+            _ => continue,
+        };
+        assert!(from == at && to > from, "{from} to {to} behind {at}");
+        assert!(frames.payload().is_none_or(|payload| payload.len() as u64 <= to - from));
+        at = to;
+    }
+    assert_eq!(at, end, "the last segment is not shown whole");
+}
+
+/// A log that is rebuilt opens, and holds what the salvage said.
+fn rebuild(dir: &std::path::Path) {
+    let new = dir.join("new");
+    let Ok(Some(report)) = Salvage::rebuild(dir, &new) else { return };
+    let log = options().open(&new).expect("a rebuilt log opens");
+    assert_eq!(log.replay().map(|r| r.unwrap().lsn()).count() as u64, report.records);
 }
 
 /// The records that are surely in the log, and the number of gaps; none if there is no log.
