@@ -17,7 +17,8 @@ use crate::{out, owner, verify};
 ///
 /// The damaged log is only read, and every gap is reported.
 ///
-/// Where only the manifest is lost, it is made anew from the headers of the segments, and each LSN is as it was.
+/// Where only the manifest is lost, it is made anew from the headers of the segments, and each LSN is as it was. What a
+/// checkpoint or a cut had taken may be there again, since only the manifest knew.
 ///
 /// Else the new log begins beyond every position of the old one, so that no LSN of the old names another record in the
 /// new; --lsn-map says which became which. Consumers go on with the first record that they had not done; metadata are
@@ -59,6 +60,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     };
     findings.bar.finish_and_clear();
+    if !report.by_manifest {
+        out::say("without a manifest, what a checkpoint or a cut had taken may be there again");
+    }
     findings.report(args, &report)
 }
 

@@ -26,8 +26,8 @@ impl Salvage {
     /// None, and nothing is made, if that would be no whole log: the manifest is there, or something else is missing,
     /// damaged or in doubt. Then copy what the salvage gives.
     ///
-    /// What no file tells is lost with the manifest: the checkpoint, so that records it had let go of may be there again;
-    /// consumers, metadata and an archive pin that were last noted in segments that are gone; and segments that are gone
+    /// What no file tells is lost with the manifest: the checkpoint and where the log was cut back, so that records may be
+    /// there again of which [`checkpoint`](crate::Log::checkpoint) or [`truncate_after`](crate::Log::truncate_after) had let go; consumers, metadata and an archive pin that were last noted in segments that are gone; and segments that are gone
     /// themselves, at the end too: so the log goes on far beyond all that is known (2^40).
     ///
     /// # Errors
