@@ -70,6 +70,8 @@ fn what_is_kept_is_what_the_writer_says_at_every_stage() {
         };
         look("appended");
         log.commit().unwrap();
+        // The watermark is above what the manifest took in.
+        look("committed");
         log.roll().unwrap();
         look("rolled");
         log.archived_up_to(log.durable()).unwrap();
