@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format::pulse::{self, Pulse};
+use crate::format::u64_at;
 use crate::format::watermark::{self as format, LEN, LEN_OF_SLOTS, SLOTS};
 use crate::manifest::remove_if_there;
 use crate::storage::{Access, Directory, File, Region, Writer};
@@ -95,7 +96,10 @@ impl Watermark {
         file.read_at(&mut bytes, 0).map_err(|e| Error::io("pread", &path, e))?;
         let turn = format::next(&bytes, log_id);
         let writer = file.map(LEN as u64, stores, 0).map_err(|e| Error::io("mmap", path, e))?;
-        Ok(Some(Watermark { writer, stores, file, log_id, turn, pulse: Pulse::default() }))
+        let random = directory.random();
+        let random = random.map_err(|e| Error::io("getrandom", directory.path(), e))?;
+        let pulse = Pulse { run: u64_at(&random, 0).unwrap_or(0), ..Pulse::default() };
+        Ok(Some(Watermark { writer, stores, file, log_id, turn, pulse }))
     }
 
     /// For those who watch: a sync took so long, and so many records and bytes of theirs are durable since the open.
@@ -127,10 +131,12 @@ impl Watermark {
 /// A slot, and the pulse behind it.
 fn sector(log_id: [u8; 16], durable: u64, pulse: &Pulse) -> [u8; pulse::AT + pulse::LEN] {
     let mut sector = [0; pulse::AT + pulse::LEN];
-    let put =
-        |to: &mut [u8], from: &[u8]| to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    put(&mut sector, &format::slot(log_id, durable));
-    put(sector.get_mut(pulse::AT..).unwrap_or_default(), &pulse.encode());
+    let (first, second) = sector.split_at_mut(pulse::AT);
+    let slot = format::slot(log_id, durable);
+    if let Some(to) = first.get_mut(..slot.len()) {
+        to.copy_from_slice(&slot);
+    }
+    second.copy_from_slice(&pulse.encode());
     sector
 }
 

@@ -6,6 +6,8 @@ use crate::checksum;
 pub(crate) const PREFIX_LEN: usize = 24;
 pub(crate) const LEN: usize = 76;
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"duralogS";
+/// In the place of a segment's magic: a file that is kept to be used again, and holds nothing of the log.
+pub(crate) const SPARE_MAGIC: [u8; 8] = *b"duralogF";
 pub(crate) const MANIFEST_MAGIC: [u8; 8] = *b"duralogM";
 
 /// Why a file's first bytes were not accepted.

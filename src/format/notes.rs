@@ -28,6 +28,15 @@ pub(crate) enum Note {
 }
 
 impl Note {
+    /// Of two notes about the same the later counts.
+    pub(crate) fn about(&self) -> (u8, String) {
+        match self {
+            Note::Metadata(_) => (1, String::new()),
+            Note::Consumer { name, .. } | Note::Removed { name } => (2, name.clone()),
+            Note::Archived(_) => (4, String::new()),
+        }
+    }
+
     /// The payload of its frame.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -7,7 +7,7 @@ use crate::checksum;
 
 /// Where in a slot's sector it stands.
 pub(crate) const AT: usize = 64;
-pub(crate) const LEN: usize = 8 + 4 * 8 + BUCKETS * 4 + 4;
+pub(crate) const LEN: usize = 8 + 5 * 8 + BUCKETS * 4 + 4;
 /// Four of each doubling from 4 us to 2^21, so that two values of one differ by a quarter at most; below 4 us one of each.
 pub(crate) const BUCKETS: usize = 80;
 const MAGIC: [u8; 8] = *b"duralogP";
@@ -15,6 +15,8 @@ const MAGIC: [u8; 8] = *b"duralogP";
 /// Since the writer opened the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pulse {
+    /// Random, new each time the log is opened.
+    pub(crate) run: u64,
     pub(crate) syncs: u64,
     /// Records that they made durable, and bytes of their payloads.
     pub(crate) records: u64,
@@ -27,7 +29,7 @@ pub(crate) struct Pulse {
 
 impl Default for Pulse {
     fn default() -> Pulse {
-        Pulse { syncs: 0, records: 0, bytes: 0, nanos: 0, buckets: [0; BUCKETS] }
+        Pulse { run: 0, syncs: 0, records: 0, bytes: 0, nanos: 0, buckets: [0; BUCKETS] }
     }
 }
 
@@ -58,10 +60,16 @@ impl Pulse {
 
     pub(crate) fn encode(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
-        let numbers = [self.syncs, self.records, self.bytes, self.nanos];
-        let fields = MAGIC.into_iter().chain(numbers.into_iter().flat_map(u64::to_le_bytes));
-        let fields = fields.chain(self.buckets.into_iter().flat_map(u32::to_le_bytes));
-        bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
+        // Chunk by chunk, not byte by byte: it is on the way of a commit.
+        let (numbers, rest) = bytes.split_at_mut(48);
+        let fields = [self.run, self.syncs, self.records, self.bytes, self.nanos];
+        let fields = [MAGIC].into_iter().chain(fields.into_iter().map(u64::to_le_bytes));
+        for (to, from) in numbers.chunks_exact_mut(8).zip(fields) {
+            to.copy_from_slice(&from);
+        }
+        for (to, from) in rest.chunks_exact_mut(4).zip(self.buckets) {
+            to.copy_from_slice(&from.to_le_bytes());
+        }
         let (fields, sum) = bytes.split_at_mut(LEN - 4);
         sum.copy_from_slice(&checksum::of(fields).to_le_bytes());
         bytes
@@ -73,12 +81,13 @@ impl Pulse {
         let sound = bytes_at(bytes, 0) == Some(MAGIC)
             && u32_at(bytes, LEN - 4)? == checksum::of(bytes.get(..LEN - 4)?);
         let number = |i: usize| u64_at(bytes, 8 + i * 8);
-        let (syncs, records, payload, nanos) = (number(0)?, number(1)?, number(2)?, number(3)?);
+        let (run, syncs, records) = (number(0)?, number(1)?, number(2)?);
+        let (payload, nanos) = (number(3)?, number(4)?);
         let mut buckets = [0; BUCKETS];
         for (i, bucket) in buckets.iter_mut().enumerate() {
-            *bucket = u32_at(bytes, 40 + i * 4)?;
+            *bucket = u32_at(bytes, 48 + i * 4)?;
         }
-        sound.then_some(Pulse { syncs, records, bytes: payload, nanos, buckets })
+        sound.then_some(Pulse { run, syncs, records, bytes: payload, nanos, buckets })
     }
 }
 

@@ -72,10 +72,15 @@ impl Inspector {
         let view = view::newest(&*self.disk)?;
         // All below is in the manifest's own notes. A segment goes only after a manifest took in what it noted.
         let from = view.noted.max(view::head(&view));
-        let (notes, noted) = (view.notes.clone(), view.noted);
-        let walk = Walk::new(Arc::clone(&self.disk), view, from, Until::End);
-        let mut walk = walk.jumping().noting(notes, noted);
+        let mut walk = Walk::new(Arc::clone(&self.disk), view, from, Until::End).jumping().noting();
         while walk.next()?.is_some() {}
-        Ok(Kept::new(walk.notes(), walk.end()))
+        let end = walk.end();
+        // A writer may have taken some in meanwhile, and given up the segment that they lay in.
+        let now = view::newest(&*self.disk)?;
+        let mut notes = now.notes.clone();
+        let mut behind: Vec<_> = walk.into_notes().filter(|(lsn, _)| *lsn >= now.noted).collect();
+        behind.sort_unstable_by_key(|(lsn, _)| *lsn);
+        behind.iter().for_each(|(_, note)| notes.apply(note));
+        Ok(Kept::new(&notes, end))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
-use crate::format::header::Identity;
+use crate::format::header::{Identity, SPARE_MAGIC};
 use crate::format::manifest::{Entry, State};
 use crate::options::{Options, SyncMethod, SyncPolicy, WriteMethod};
 use crate::segment::{Grain, Segment, SegmentWriter, Way, bulk, file_name, is_mapped};
@@ -204,8 +204,9 @@ impl Files {
             && id < stock.next_id
             && self
                 .directory
-                .open(&name, Access::Read)
-                .and_then(|f| self.is_fit(&*f))
+                .open(&name, Access::ReadWrite)
+                // Only the manifest knows that it is out of the log; where that is lost, it says so itself.
+                .and_then(|f| Ok(self.is_fit(&*f)? && f.write_at(&SPARE_MAGIC, 0).is_ok()))
                 .is_ok_and(|fit| fit);
         if fit {
             stock.pool.insert(0, id);

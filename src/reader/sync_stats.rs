@@ -59,11 +59,15 @@ impl SyncStats {
     #[must_use]
     pub fn since(&self, earlier: &SyncStats) -> Option<SyncStats> {
         let (now, before) = (&self.0, &earlier.0);
+        if now.run != before.run {
+            return None;
+        }
         let mut buckets = now.buckets;
         for (count, before) in buckets.iter_mut().zip(before.buckets) {
             *count = count.wrapping_sub(before);
         }
         Some(SyncStats(Pulse {
+            run: now.run,
             syncs: now.syncs.checked_sub(before.syncs)?,
             records: now.records.checked_sub(before.records)?,
             bytes: now.bytes.checked_sub(before.bytes)?,
@@ -131,5 +135,7 @@ mod tests {
             Some(Duration::from_micros(8))
         );
         assert_eq!(few.since(&many), None);
+        let other = SyncStats(Pulse { run: 1, ..many.0.clone() });
+        assert_eq!(other.since(&few), None);
     }
 }

@@ -9,6 +9,7 @@ mod batch;
 mod newest;
 mod pause;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::frame::{Head, Kind, operand};
 use crate::format::manifest::{Manifest, State};
-use crate::format::notes::{Note, Notes};
+use crate::format::notes::Note;
 use crate::log::Tail;
 use crate::segment::scan::{Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of};
@@ -42,6 +43,9 @@ pub(crate) enum Until {
     /// It pauses where it is not known that more is durable.
     Durable,
 }
+
+/// By what they are about.
+type LastNotes = BTreeMap<(u8, String), (u64, Note)>;
 
 #[derive(Debug)]
 pub(crate) struct Walk {
@@ -68,9 +72,8 @@ pub(crate) struct Walk {
     durable: u64,
     /// The highest durable LSN of the marks that it passed.
     marked: u64,
-    /// What the notes come to, for who asks: those at this LSN or above are applied.
-    notes: Notes,
-    noted: u64,
+    /// The last note of each thing among those passed, for who asks for them.
+    notes: Option<LastNotes>,
     /// Looks since `end` last moved, and times that the writer was found to have gone on.
     looks: usize,
     chases: usize,
@@ -116,8 +119,7 @@ impl Walk {
             last: None,
             durable,
             marked: 0,
-            notes: Notes::default(),
-            noted: u64::MAX,
+            notes: None,
             looks: 0,
             chases: 0,
             looked: Duration::ZERO,
@@ -134,14 +136,15 @@ impl Walk {
         self
     }
 
-    /// Applies to `notes` those that it passes, at `noted` or above.
-    pub(crate) fn noting(mut self, notes: Notes, noted: u64) -> Walk {
-        (self.notes, self.noted) = (notes, noted);
+    /// Keeps the notes that it passes.
+    pub(crate) fn noting(mut self) -> Walk {
+        self.notes = Some(LastNotes::default());
         self
     }
 
-    pub(crate) fn notes(&self) -> &Notes {
-        &self.notes
+    /// The last note of each thing among those passed, and its LSN; in no order.
+    pub(crate) fn into_notes(self) -> impl Iterator<Item = (u64, Note)> {
+        self.notes.unwrap_or_default().into_values()
     }
 
     /// What lies in windows below `lsn` is not new.
@@ -264,10 +267,10 @@ impl Walk {
             return None;
         }
         (self.end, self.looks) = (end, 0);
-        if head.kind == Kind::Note && lsn >= self.noted {
+        if head.kind == Kind::Note {
             let payload = self.scan.as_ref().map_or(&[][..], |scan| scan.held(offset, len));
-            if let Some(note) = Note::decode(payload) {
-                self.notes.apply(&note);
+            if let (Some(notes), Some(note)) = (&mut self.notes, Note::decode(payload)) {
+                notes.insert(note.about(), (lsn, note));
             }
         }
         if head.kind == Kind::Mark {

@@ -77,6 +77,7 @@ impl Inspector {
         let count = manifest.segments.partition_point(|entry| entry.state == State::Sealed);
         let (mut sealed, begin) = (VecDeque::from(plan.segments), view::base(&manifest, count));
         sealed.retain(|planned| planned.is_in_log() && planned.identity.base < begin);
+        let at_once = threads.get().min(sealed.len());
         let gauge = Gauge::new(&manifest, told);
         let (queue, parts) = (Mutex::new(sealed), Mutex::new(Vec::new()));
         let read_sealed = || {
@@ -86,7 +87,7 @@ impl Inspector {
             }
         };
         let (mut verified, failed) = std::thread::scope(|scope| {
-            for _ in 1..threads.get() {
+            for _ in 1..at_once {
                 scope.spawn(read_sealed);
             }
             let mut meter = gauge.from(begin);

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use super::plan::{self, Ends, Plan, lsns, open};
 use super::source::Spot;
@@ -12,8 +13,12 @@ use crate::format::frame::Kind;
 use crate::format::header::Identity;
 use crate::format::notes::Note;
 use crate::format::{ALIGN, DATA_START};
-use crate::inspect::open_directory;
+use crate::inspect::{open_directory, view};
 use crate::storage::Disk;
+
+/// How often a hole is looked at again, and how long after.
+const LOOKS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A piece of a log's files, as it lies there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +102,8 @@ pub struct Hole {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HoleKind {
-    /// Behind the last frame: nothing was begun here, or all that the log says of the segment lies before.
+    /// Behind the last frame: nothing was begun here, or all that the log says of the segment lies before. Also in a file that is
+    /// left over, in which nothing can be missing.
     Free,
     /// Behind the last frame something was begun: a torn tail, or damage. [`Salvage`](super::Salvage) tells them apart.
     Torn,
@@ -108,7 +114,8 @@ pub enum HoleKind {
 /// An iterator over the files of a log, piece by piece, in order of LSN: for who looks for what is in them, byte for byte. It
 /// goes around damage, and needs no manifest. Reads only, and holds no more than one record in memory.
 ///
-/// It judges nothing: a frame it shows may be of a batch that is not whole, or lie behind the end of the log.
+/// It judges nothing: a frame it shows may be of a batch that is not whole, or lie behind the end of the log. Beside a
+/// running writer a segment that is given back meanwhile ends where it was.
 ///
 /// ```
 /// use duralog::inspect::{FrameKind, Frames, Piece};
@@ -137,6 +144,8 @@ pub struct Frames {
     last: Option<Spot>,
     /// What was shown of the segment ends at this offset, or what the manifest says of it.
     ended: u64,
+    /// Where a hole was looked at again, and how often.
+    looked_at: Option<(u64, u32)>,
 }
 
 impl Frames {
@@ -148,7 +157,16 @@ impl Frames {
     pub fn open(dir: impl AsRef<Path>) -> Result<Frames> {
         let disk = open_directory(dir.as_ref())?;
         let plan = plan::plan(&disk)?;
-        Ok(Frames { disk, plan, index: 0, walk: None, from: 0, last: None, ended: 0 })
+        Ok(Frames {
+            disk,
+            plan,
+            index: 0,
+            walk: None,
+            from: 0,
+            last: None,
+            ended: 0,
+            looked_at: None,
+        })
     }
 
     /// Only those of the segment of this number; none if there is no such segment.
@@ -200,6 +218,7 @@ impl Frames {
         let bound = if let Ends::At(end) = planned.ends { Some(end) } else { None };
         let (source, _) = open(&self.disk, planned);
         self.walk = Some(Walk::new(source, identity.size, bound));
+        self.looked_at = None;
         self.ended = bound.unwrap_or(DATA_START);
         Some(Piece::Segment(SegmentPiece {
             file: planned.file.clone(),
@@ -212,10 +231,19 @@ impl Frames {
         }))
     }
 
+    /// Whether the newest manifest names it, where there is one.
+    fn is_there(&self, identity: Identity) -> bool {
+        let is_leftover = self.plan.segments.get(self.index).is_some_and(|p| !p.is_in_log());
+        let now = view::newest(&self.disk).ok().filter(|_| self.plan.by_manifest && !is_leftover);
+        now.is_none_or(|now| now.segments.iter().any(|e| e.identity(now.log_id) == identity))
+    }
+
+    /// The next piece; none: look again.
     fn step(&mut self) -> Option<Piece> {
         let Some(walk) = &mut self.walk else { return self.enter() };
         let planned = self.plan.segments.get(self.index)?;
-        let (base, size) = (planned.identity.base, planned.identity.size);
+        let identity = planned.identity;
+        let (base, size) = (identity.base, identity.size);
         self.last = None;
         match walk.step() {
             Step::Frame(spot) => {
@@ -224,19 +252,37 @@ impl Frames {
                 Some(Piece::Frame(frame(walk, &spot, base)))
             }
             Step::Hole(offsets) => {
-                let kind = if walk.has_found() || matches!(planned.ends, Ends::At(_)) {
+                let goes_on = walk.has_found();
+                let kind = if planned.ends == Ends::Leftover {
+                    HoleKind::Free
+                } else if goes_on || matches!(planned.ends, Ends::At(_)) {
                     HoleKind::Damaged
                 } else if planned.ends == Ends::Open && !walk.source.is_zero(offsets.start) {
                     HoleKind::Torn
                 } else {
                     HoleKind::Free
                 };
+                let looked = self.looked_at.filter(|(at, _)| *at == offsets.start);
+                let looks = looked.map_or(0, |(_, looks)| looks);
+                // By a manifest that is loaded after the look: else its writer may have given it up before.
+                if kind != HoleKind::Free && !self.is_there(identity) {
+                    (self.walk, self.index) = (None, self.index + 1);
+                    return None;
+                }
+                let walk = self.walk.as_mut()?;
+                if kind != HoleKind::Free && looks < LOOKS {
+                    // A running writer may have gone on since it was read, or while it was.
+                    self.looked_at = Some((offsets.start, looks + 1));
+                    std::thread::sleep(PAUSE * looks);
+                    walk.look_again(offsets.start);
+                    return None;
+                }
                 let end = match kind {
                     // Behind what was begun it is free again.
                     HoleKind::Torn => walk.source.begun_to(offsets.clone()).next_multiple_of(ALIGN),
                     // Where an end frame would not fit nothing begins.
-                    HoleKind::Free => size,
-                    HoleKind::Damaged => offsets.end,
+                    HoleKind::Free if !goes_on => size,
+                    HoleKind::Free | HoleKind::Damaged => offsets.end,
                 };
                 self.ended = end;
                 let what = match kind {

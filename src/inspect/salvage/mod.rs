@@ -52,6 +52,8 @@ pub struct Salvage {
     gaps: VecDeque<Gap>,
     run: Option<Run>,
     lost: Lost,
+    /// The segment that the walk stands in has an end frame.
+    led_on: bool,
     /// The log has ended; what is found comes too late.
     ended: bool,
     /// The segments whose marks are known, and what the evidence says was durable.
@@ -165,6 +167,7 @@ impl Salvage {
             walk: None,
             run: None,
             lost: Lost::Nothing,
+            led_on: false,
             ended: false,
             surveyed: 0..0,
             vouched: 0,
@@ -219,8 +222,8 @@ impl Salvage {
     #[must_use]
     pub fn beyond(&self) -> Lsn {
         let windows = self.plan.segments.iter().map(|p| p.identity.base + p.identity.size);
-        let unseen = if self.plan.by_manifest { 0 } else { plan::UNSEEN };
-        Lsn::new(windows.fold(self.plan.next_base, u64::max) + unseen)
+        let end = windows.fold(self.plan.next_base, u64::max);
+        Lsn::new(if self.plan.by_manifest { end } else { plan::beyond_unseen(end) })
     }
 
     /// Bytes of the largest segment; 0 if there is none.
@@ -300,7 +303,10 @@ impl Salvage {
         match walk.step() {
             Step::Frame(spot) => self.pass(&identity, ends, spot),
             Step::Hole(offsets) => self.hole(&identity, ends, offsets),
-            Step::End => self.leave(),
+            Step::End => {
+                self.miss_end(ends);
+                self.leave();
+            }
         }
         true
     }
@@ -321,7 +327,19 @@ impl Salvage {
         }
         let bound = if let Ends::At(end) = ends { Some(end) } else { None };
         self.walk = Some(Walk::new(source, identity.size, bound));
-        self.lost = Lost::Nothing;
+        (self.lost, self.led_on) = (Lost::Nothing, false);
+    }
+
+    /// Of a segment in the midst of the log only a manifest, or an end frame, says where it ends.
+    fn miss_end(&mut self, ends: Ends) {
+        let says = self.led_on || self.plan.by_manifest || ends != Ends::Open;
+        if says || self.plan.next_used(self.index).is_none() {
+            return;
+        }
+        let at = self.planned().map_or(0, |(identity, _)| identity.size);
+        let what = "it does not say where it ends, and the log goes on: it was ended by a crash or a cut, behind which \
+                    records may lie that are not in the log; or its end is lost";
+        self.note(at..at, what);
     }
 
     fn leave(&mut self) {
@@ -334,7 +352,10 @@ impl Salvage {
         match spot.head.kind {
             Kind::Mark => {}
             Kind::Note => self.note_of(identity, ends, &spot),
-            Kind::End => self.follow(identity, ends, &spot),
+            Kind::End => {
+                self.led_on = true;
+                self.follow(identity, ends, &spot);
+            }
             Kind::Record | Kind::Part => {
                 let Some(walk) = self.walk.as_mut() else { return };
                 let (end, whole) = walk.batch(&spot);

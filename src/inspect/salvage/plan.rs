@@ -8,7 +8,7 @@ use super::Gap;
 use super::source::Source;
 use crate::Lsn;
 use crate::error::{Error, Result};
-use crate::format::header::{Identity, LEN, Refusal};
+use crate::format::header::{Identity, LEN, Refusal, SEGMENT_MAGIC, SPARE_MAGIC};
 use crate::format::manifest::Manifest;
 use crate::format::notes::Notes;
 use crate::format::{self, DATA_START, MAX_LSN, MAX_SEGMENT_SIZE, watermark::highest};
@@ -40,6 +40,11 @@ pub(super) struct Planned {
     pub(super) ends: Ends,
 }
 
+/// Beyond all windows that were ever used, as far as that can be known where those that are here end at `end`.
+pub(super) fn beyond_unseen(end: u64) -> u64 {
+    end.max((end + UNSEEN).min(LAST / DATA_START * DATA_START))
+}
+
 impl Planned {
     pub(super) fn is_in_log(&self) -> bool {
         self.ends != Ends::Leftover
@@ -68,7 +73,9 @@ pub(super) struct Plan {
 }
 
 /// Where a manifest is lost, segments may be gone that only it named: so far beyond those that are here none of them was.
-pub(super) const UNSEEN: u64 = 1 << 40;
+const UNSEEN: u64 = 1 << 40;
+/// As far as a log may go on (`Manifest::check`), with some windows left.
+const LAST: u64 = MAX_LSN - 4 * MAX_SEGMENT_SIZE;
 
 /// The first bytes of each segment file.
 type Headers = BTreeMap<String, Result<Identity, String>>;
@@ -105,7 +112,19 @@ pub(super) fn by_the_manifest(disk: &Disk, manifest: &Manifest) -> Result<Plan> 
 fn headers(disk: &Disk) -> Result<Headers> {
     let names = disk.names().map_err(|e| Error::io("readdir", disk.path(), e))?;
     let names = names.into_iter().filter(|name| id_of(name).is_some());
-    Ok(names.map(|name| (name.clone(), header(disk, &name))).collect())
+    Ok(names.map(|name| (name.clone(), header_of_any(disk, &name))).collect())
+}
+
+/// A file that says itself that it is not in the log.
+fn is_spare(disk: &Disk, name: &str) -> bool {
+    first_bytes(disk, name).is_ok_and(|first| first.starts_with(&SPARE_MAGIC))
+}
+
+fn first_bytes(disk: &Disk, name: &str) -> std::io::Result<Vec<u8>> {
+    let mut first = vec![0; LEN];
+    let read = disk.open(name, Access::Read)?.read_at(&mut first, 0)?;
+    first.truncate(read);
+    Ok(first)
 }
 
 fn manifest_alone(disk: &Disk) -> Option<Manifest> {
@@ -118,10 +137,20 @@ fn manifest_alone(disk: &Disk) -> Option<Manifest> {
 }
 
 fn header(disk: &Disk, name: &str) -> Result<Identity, String> {
-    let mut first = vec![0; LEN];
-    let read = disk.open(name, Access::Read).and_then(|file| file.read_at(&mut first, 0));
-    first.truncate(read.map_err(|e| e.to_string())?);
-    let identity = Identity::decode(&first).map_err(|refusal| match refusal {
+    decode(&first_bytes(disk, name).map_err(|e| e.to_string())?)
+}
+
+/// Of a spare file too: what it was.
+fn header_of_any(disk: &Disk, name: &str) -> Result<Identity, String> {
+    let mut first = first_bytes(disk, name).map_err(|e| e.to_string())?;
+    if let Some(magic) = first.first_chunk_mut().filter(|magic| **magic == SPARE_MAGIC) {
+        *magic = SEGMENT_MAGIC;
+    }
+    decode(&first)
+}
+
+fn decode(first: &[u8]) -> Result<Identity, String> {
+    let identity = Identity::decode(first).map_err(|refusal| match refusal {
         Refusal::Damaged(what) => format!("its header is damaged: {what}"),
         Refusal::Unsupported { version, features } => {
             format!("it has format version {version}, features {features:#x}")
@@ -231,6 +260,7 @@ fn by_headers(disk: &Disk, headers: Headers, note: Gap) -> Plan {
     let mut found = Vec::new();
     for (name, header) in headers {
         match header {
+            Ok(identity) if is_spare(disk, &name) => plan.leave(disk, &name, identity, log),
             Ok(identity) if identity.log_id == log => found.push((name, identity)),
             Ok(identity) => plan.leave(disk, &name, identity, log),
             Err(why) => plan.note(disk, &name, &why),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::plan::{self, Ends, Planned, UNSEEN, open};
+use super::plan::{self, Ends, Planned, beyond_unseen, open};
 use super::walk::{Step, Walk};
 use super::{Doubt, Found, Report, Salvage};
 use crate::error::{Error, Result};
@@ -94,14 +94,18 @@ type Rebuilt = (Manifest, Vec<(Entry, String)>);
 fn of_headers(disk: &Disk, notes: &Notes) -> Result<Option<Rebuilt>> {
     let plan = plan::plan(disk)?;
     let mut files = Vec::new();
+    let mut led_to = None;
     for planned in plan.segments.iter().filter(|planned| planned.ends == Ends::Open) {
-        let end = end_of(disk, planned);
-        if end > DATA_START {
-            let identity = planned.identity;
-            let (id, base, size, salt) = (identity.id, identity.base, identity.size, identity.salt);
-            let entry = Entry { id, base, size, salt, state: State::Sealed, end: base + end };
-            files.push((entry, planned.file.clone()));
+        let identity = planned.identity;
+        let (end, leads_to) = ends(disk, planned);
+        // Else it follows a crash or a cut, and where the log ended before that only the manifest knew.
+        if !files.is_empty() && led_to != Some(identity.id) {
+            return Ok(None);
         }
+        led_to = leads_to;
+        let (id, base, size, salt) = (identity.id, identity.base, identity.size, identity.salt);
+        let entry = Entry { id, base, size, salt, state: State::Sealed, end: base + end };
+        files.push((entry, planned.file.clone()));
     }
     let (Some((first, _)), Some((last, _))) = (files.first(), files.last()) else {
         return Ok(None);
@@ -118,7 +122,7 @@ fn of_headers(disk: &Disk, notes: &Notes) -> Result<Option<Rebuilt>> {
         checkpoint: if first.base == 0 { 0 } else { first.base + DATA_START },
         durable: last.end,
         next_id: ids.max().unwrap_or(0) + UNSEEN_SEGMENTS,
-        next_base: windows.max().unwrap_or(0) + UNSEEN,
+        next_base: beyond_unseen(windows.max().unwrap_or(0)),
         clean_end: None,
         segments: files.iter().map(|(entry, _)| *entry).collect(),
         notes: notes.clone(),
@@ -130,17 +134,17 @@ fn of_headers(disk: &Disk, notes: &Notes) -> Result<Option<Rebuilt>> {
 /// Segments that may have been there and are gone.
 const UNSEEN_SEGMENTS: u64 = 1 << 20;
 
-/// Where the frames of a segment end, its end frame left out.
-fn end_of(disk: &Disk, planned: &Planned) -> u64 {
+/// Where the frames of a segment end, and to which segment an end frame there leads.
+fn ends(disk: &Disk, planned: &Planned) -> (u64, Option<u64>) {
     let mut walk = Walk::new(open(disk, planned).0, planned.identity.size, None);
     let mut end = DATA_START;
     while let Step::Frame(spot) = walk.step() {
         if spot.head.kind == Kind::End {
-            break;
+            return (end, Some(spot.operand));
         }
         end = spot.end();
     }
-    end
+    (end, None)
 }
 
 fn copy(source: &Disk, file: &str, target: &Disk, entry: &Entry) -> Result<()> {

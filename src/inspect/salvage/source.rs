@@ -132,6 +132,12 @@ impl<F: ReadAt> Source<F> {
         usize::try_from(at - offset).unwrap_or(0)
     }
 
+    /// What is in memory may be of a moment before a writer went on.
+    pub(super) fn forget(&mut self) {
+        self.window.clear();
+        self.sums.clear();
+    }
+
     /// Someone has cut it meanwhile.
     fn shrunk(&mut self, len: u64) {
         self.len = self.len.min(len);

@@ -82,6 +82,12 @@ impl Walk {
         Step::Hole(from..self.at)
     }
 
+    /// Goes on at `offset` once more, by the file as it is now.
+    pub(super) fn look_again(&mut self, offset: u64) {
+        self.source.forget();
+        (self.at, self.found) = (offset, None);
+    }
+
     /// Passes the rest of a batch that begins with a part, `first`, which the walk has passed. Where the batch, or what
     /// is there of it, ends, and whether it is whole.
     pub(super) fn batch(&mut self, first: &Spot) -> (u64, bool) {
