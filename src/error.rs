@@ -293,7 +293,14 @@ impl fmt::Display for Error {
                 write!(f, "the record at LSN {lsn} is inside a batch, which is all or nothing")
             }
             Error::Gone { lsn, head } => {
-                write!(f, "LSN {lsn} is no longer in the log, which begins at {head}")
+                if lsn < head {
+                    write!(f, "LSN {lsn} is no longer in the log, which begins at {head}")
+                } else {
+                    write!(
+                        f,
+                        "LSN {lsn} is no longer in the log: it was cut away, or lost in a crash"
+                    )
+                }
             }
             Error::NotDurable { lsn, durable } => {
                 write!(

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use console::{Alignment, pad_str};
 use duralog::Lsn;
 use duralog::inspect::{Inspector, Kept, SegmentState, Summary};
 use indicatif::BinaryBytes;
@@ -113,13 +114,13 @@ impl Shown {
     }
 }
 
-/// Characters of a name that fit in its column.
-const NAME: usize = 23;
+/// Columns of a name; --json has all of it.
+const NAME: usize = 20;
 
 fn table(shown: &Shown) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let (name, position, lag, holds) = ("consumer", "position", "lag", "holds");
-    writeln!(text, "{name:<24} {position:>15} {lag:>11}  {holds}")?;
+    writeln!(text, "{name:<NAME$} {position:>19} {lag:>11}  {holds}")?;
     for standing in &shown.consumers {
         writeln!(text, "{}", row(standing))?;
     }
@@ -146,6 +147,7 @@ fn row(standing: &Standing) -> String {
     let Standing { name, position, lag, segments, bytes, .. } = standing;
     let (lag, bytes) = (BinaryBytes(*lag).to_string(), BinaryBytes(*bytes));
     // Names come from whoever wrote the log.
-    let name = shown(name.as_bytes(), NAME);
-    format!("{name:<24} {position:>15} {lag:>11}  {segments} sealed, {bytes}")
+    let name = shown(name.as_bytes(), usize::MAX);
+    let name = pad_str(&name, NAME, Alignment::Left, Some("…"));
+    format!("{name} {position:>19} {lag:>11}  {segments} sealed, {bytes}")
 }

@@ -34,15 +34,16 @@ pub(crate) struct Args {
 }
 
 /// Characters of a payload that are shown.
-const SHOWN: usize = 28;
+const SHOWN: usize = 24;
 
 /// Files are named by their number, in hexadecimal digits.
 fn segment(text: &str) -> Result<u64, String> {
+    let wanted = || "a number, or a file's name such as 0000000000000001.seg".to_owned();
     let parsed = match text.strip_suffix(".seg") {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    parsed.map_err(|e| e.to_string())
+    parsed.map_err(|_| wanted())
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -85,8 +86,8 @@ fn as_text(piece: &Piece, payload: &[u8], out: &mut impl Write) -> io::Result<()
         Piece::Segment(SegmentPiece { file, id, base, size, salt, end, in_log, .. }) => {
             let known = if *in_log { "" } else { ", not in the log" };
             let end = end.map_or_else(|| "not recorded".to_owned(), |end| end.to_string());
-            writeln!(out, "{file}: number {id}, {size} bytes, salt {salt:016x}{known}")?;
-            writeln!(out, "  base {base}, end {end}")
+            writeln!(out, "{file}: number {id}, {size} bytes{known}")?;
+            writeln!(out, "  base {base}, end {end}, salt {salt:016x}")
         }
         Piece::Frame(Frame { offset, lsn, len, checksum, kind, .. }) => {
             write!(out, "{offset:>10} {lsn:>15} {len:>9}  {checksum:08x}  ")?;

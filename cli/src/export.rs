@@ -2,6 +2,8 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use duralog::inspect::{Inspector, Records};
@@ -9,7 +11,7 @@ use duralog::{Lsn, Reader};
 use indicatif::ProgressBar;
 
 use crate::import::Format;
-use crate::out;
+use crate::{interrupt, out};
 
 /// Write the records into a file, or to standard output.
 ///
@@ -42,6 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bar: out::bar("exporting", end.get().saturating_sub(begin.get())),
         begin,
         count: 0,
+        interrupted: None,
     };
     match args.file.as_deref().filter(|file| file.as_os_str() != "-") {
         Some(file) => export.write_file(file)?,
@@ -61,6 +64,8 @@ struct Export<'a> {
     bar: ProgressBar,
     begin: Lsn,
     count: u64,
+    /// Of who leaves something behind.
+    interrupted: Option<Arc<AtomicBool>>,
 }
 
 impl Export<'_> {
@@ -72,7 +77,9 @@ impl Export<'_> {
         }
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
         let dir = dir.unwrap_or(Path::new("."));
-        let temp = tempfile::NamedTempFile::new_in(dir).with_context(named)?;
+        self.interrupted = Some(interrupt::watched()?);
+        let temp = tempfile::Builder::new().prefix(".duralog-export-").tempfile_in(dir);
+        let temp = temp.with_context(named)?;
         let mut out = BufWriter::new(temp);
         self.copy(&mut out).with_context(named)??;
         let temp = out.into_inner().map_err(|e| e.into_error()).with_context(named)?;
@@ -95,6 +102,9 @@ impl Export<'_> {
     /// The outer error is the output's, the inner one the log's.
     fn copy(&mut self, out: &mut impl Write) -> io::Result<Result<()>> {
         for record in self.records.by_ref() {
+            if self.interrupted.as_ref().is_some_and(|flag| flag.load(Ordering::Acquire)) {
+                return Ok(Err(anyhow::anyhow!("interrupted")));
+            }
             let record = match record {
                 Ok(record) => record,
                 Err(error) => return Ok(Err(error.into())),

@@ -4,19 +4,21 @@ use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 use duralog::Log;
 use indicatif::BinaryBytes;
 
 use crate::lines::{Lines, Next};
-use crate::out;
+use crate::{interrupt, out};
 
 /// Append the records of files, and commit them.
 ///
-/// After a failure what came before it is in the log: it says how many records of which file.
+/// Of at most 16 MiB each. After a failure what came before it is in the log: it says how many records of which file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog import my-log /var/log/syslog")]
 pub(crate) struct Args {
@@ -58,6 +60,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let log = options.open(&args.dir)?;
     let total = files.iter().map(|(_, file)| file.metadata().map_or(0, |found| found.len())).sum();
     let bar = out::bar("importing", total);
+    // Who waits for input is better ended at once: nothing is left behind.
+    let is_file = |(_, file): &(&Path, File)| file.metadata().is_ok_and(|found| found.is_file());
+    let interrupted =
+        if files.iter().all(is_file) { interrupt::watched()? } else { Arc::default() };
     let (mut records, mut bytes) = (0, 0);
     let mut imported = Ok(());
     for (path, file) in files {
@@ -66,10 +72,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             records += 1;
             bytes += len as u64;
             bar.inc(len as u64 + args.format.overhead());
+            ensure!(!interrupted.load(Ordering::Acquire), "interrupted");
+            Ok(())
         });
         if let Err(error) = fed {
             let done = records - before;
-            imported = Err(error.context(format!("{}, behind {done} records", path.display())));
+            let name = if path.as_os_str() == "-" {
+                "standard input".into()
+            } else {
+                path.display().to_string()
+            };
+            imported = Err(error.context(format!("{name}, behind {done} records")));
             break;
         }
     }
@@ -107,20 +120,25 @@ fn open(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn feed(log: &Log, file: File, format: Format, mut done: impl FnMut(usize)) -> Result<()> {
+fn feed(
+    log: &Log,
+    file: File,
+    format: Format,
+    mut done: impl FnMut(usize) -> Result<()>,
+) -> Result<()> {
     match format {
         Format::Lines => {
             let mut lines = Lines::new(file);
             while let Next::Line(record) = lines.next(None)? {
                 log.append(record)?;
-                done(record.len());
+                done(record.len())?;
             }
         }
         Format::LengthPrefixed => {
             let mut records = LengthPrefixed { input: BufReader::new(file), record: Vec::new() };
             while let Some(record) = records.next()? {
                 log.append(record)?;
-                done(record.len());
+                done(record.len())?;
             }
         }
     }
@@ -140,15 +158,22 @@ impl<R: Read> LengthPrefixed<R> {
         if read_once(&mut self.input, one)? == 0 {
             return Ok(None);
         }
-        self.input.read_exact(rest)?;
+        self.input.read_exact(rest).map_err(cut_off)?;
         let len = usize::try_from(u32::from_le_bytes(first)).unwrap_or(usize::MAX);
         if len > LONGEST {
             let what = format!("a length of {len}, beyond the maximum of {LONGEST} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         self.record.resize(len, 0);
-        self.input.read_exact(&mut self.record)?;
+        self.input.read_exact(&mut self.record).map_err(cut_off)?;
         Ok(Some(&self.record))
+    }
+}
+
+fn cut_off(error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ io::ErrorKind::UnexpectedEof => io::Error::new(kind, "it ends within a record"),
+        _ => error,
     }
 }
 

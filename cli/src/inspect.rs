@@ -126,12 +126,11 @@ fn text(
         |pid| format!("none: open in process {pid}"),
     );
     writeln!(text, "clean end   {}", or_none(shown.clean_end, &none))?;
-    let (file, state, salt, base, end) = ("segment", "state", "salt", "base", "end");
-    let size = "size";
-    writeln!(text, "\n{file:<20} {state:<6} {salt:<16} {base:>11} {end:>11} {size:>10}")?;
-    for Segment { file, state, salt, base, end, size, .. } in &shown.segments {
+    let (file, state, base, end, size) = ("segment", "state", "base", "end", "size");
+    writeln!(text, "\n{file:<20} {state:<6} {base:>19} {end:>19} {size:>10}")?;
+    for Segment { file, state, base, end, size, .. } in &shown.segments {
         let end = or_none(*end, "-");
-        writeln!(text, "{file:<20} {state:<6} {salt:<16} {base:>11} {end:>11} {size:>10}")?;
+        writeln!(text, "{file:<20} {state:<6} {base:>19} {end:>19} {size:>10}")?;
     }
     writeln!(text, "\nmap")?;
     let mut seen = Vec::new();

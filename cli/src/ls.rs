@@ -54,7 +54,7 @@ fn files(dir: &Path, summary: &Summary) -> std::io::Result<Vec<Shown>> {
         let file = entry.file_name().to_string_lossy().into_owned();
         let segment = segments.get(file.as_str());
         shown.push(Shown {
-            what: segment.map_or_else(|| what(&file).to_owned(), |s| s.state.to_string()),
+            what: segment.map_or_else(|| what(&file).to_owned(), |s| state(s, found.len())),
             size: found.len(),
             on_disk: found.blocks() * 512,
             base: segment.map(|segment| segment.base.get()),
@@ -73,14 +73,19 @@ fn files(dir: &Path, summary: &Summary) -> std::io::Result<Vec<Shown>> {
     Ok(shown)
 }
 
+fn state(segment: &SegmentInfo, len: u64) -> String {
+    let state = segment.state;
+    if len == segment.size { state.to_string() } else { format!("{state}, bad size") }
+}
+
 /// FORMAT.md, section 2.
 fn what(file: &str) -> &'static str {
     match file {
-        "MANIFEST" => "which files are the log",
-        "MANIFEST.new" => "a manifest that is being written",
-        "WATERMARK" => "how far it is durable",
-        "RESERVE" => "space for a full disk",
-        _ if file.ends_with(".seg") => "not in the log: spare, or left over",
+        "MANIFEST" => "names the files",
+        "MANIFEST.new" => "being written",
+        "WATERMARK" => "durable LSN",
+        "RESERVE" => "held in reserve",
+        _ if file.ends_with(".seg") => "spare/left over",
         _ => "not of the log",
     }
 }
@@ -88,11 +93,11 @@ fn what(file: &str) -> &'static str {
 fn table(shown: &[Shown]) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let (file, size, disk, base, what) = ("file", "size", "on disk", "base", "what");
-    writeln!(text, "{file:<20} {size:>10} {disk:>10} {base:>12}  {what}")?;
+    writeln!(text, "{file:<20} {size:>10} {disk:>10} {base:>19}  {what}")?;
     for Shown { file, what, size, on_disk, base, .. } in shown {
         let (size, disk) = (BinaryBytes(*size).to_string(), BinaryBytes(*on_disk).to_string());
         let base = base.map_or_else(String::new, |base| base.to_string());
-        writeln!(text, "{file:<20} {size:>10} {disk:>10} {base:>12}  {what}")?;
+        writeln!(text, "{file:<20} {size:>10} {disk:>10} {base:>19}  {what}")?;
     }
     let (size, disk) = shown.iter().fold((0, 0), |(a, b), s| (a + s.size, b + s.on_disk));
     let (size, disk) = (BinaryBytes(size).to_string(), BinaryBytes(disk).to_string());

@@ -60,10 +60,6 @@ enum Command {
     Truncate(truncate::Args),
     Bench(bench::Args),
     Torture(torture::Args),
-    #[command(hide = true)]
-    TortureChild(torture::ChildArgs),
-    #[command(hide = true)]
-    TortureDisk(torture::DiskArgs),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -87,8 +83,6 @@ impl Command {
             Command::Truncate(args) => truncate::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Torture(args) => torture::run(args),
-            Command::TortureChild(args) => torture::run_child(args),
-            Command::TortureDisk(args) => torture::run_disk(args),
             Command::Completions(args) => shell::completions(args),
             Command::Man(args) => shell::man(args),
         }
@@ -99,13 +93,36 @@ impl Command {
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let done = Cli::parse().command.run();
+    let done = match torture::part() {
+        Some(part) => part.run(),
+        None => Cli::parse().command.run(),
+    };
     let Err(error) = done else { return ExitCode::SUCCESS };
     let name = console::style("duralog:").for_stderr().red().bold();
-    say(format_args!("{name} {}", in_words(&error)));
+    // Names of files may hold what a terminal would obey.
+    say(format_args!("{name} {}", records::shown(in_words(&error).as_bytes(), usize::MAX)));
+    if let Some(hint) = hint(&error) {
+        say(hint);
+    }
     match error.downcast_ref() {
         Some(duralog::Error::InvalidOption { .. }) => ExitCode::from(WRONG_USAGE),
         _ => ExitCode::FAILURE,
+    }
+}
+
+/// What to do about it.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    match error.downcast_ref::<duralog::Error>()? {
+        duralog::Error::Corrupt(at) if at.path.ends_with("MANIFEST") => {
+            Some("see duralog repair --help: it makes a new one from the segments".to_owned())
+        }
+        error if error.is_full() => {
+            Some("make room, or see duralog consumers: who holds the log".to_owned())
+        }
+        duralog::Error::Locked { dir } => {
+            owner::of(dir).map(|pid| format!("it is open in process {pid}"))
+        }
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Result;
+use duralog::Lsn;
 use duralog::inspect::{FrameKind, Frames, HoleKind, Piece, SegmentInfo, SegmentState, Summary};
 
 /// What bytes are.
@@ -36,8 +37,13 @@ pub(crate) const PARTS: usize = 1000;
 pub(crate) const HEADER: u64 = 4096;
 
 impl Map {
-    fn by_the_manifest(segment: &SegmentInfo) -> Map {
+    fn by_the_manifest(dir: &Path, segment: &SegmentInfo) -> Map {
         let mut map = Map::default();
+        let len = std::fs::metadata(dir.join(&segment.file)).map_or(0, |found| found.len());
+        if len != segment.size {
+            map.add(HEADER..segment.size, What::Damaged);
+            return map;
+        }
         let base = segment.base.get();
         let end = segment.end.map_or(HEADER, |end| end.get() - base).clamp(HEADER, segment.size);
         map.add(HEADER..end, What::Used);
@@ -97,26 +103,39 @@ fn part(offset: u64, size: u64, parts: usize) -> usize {
 
 /// The map of each segment, by its number. What is sealed is read only `deep`: else it is as the manifest says.
 pub(crate) fn maps(dir: &Path, summary: &Summary, deep: bool) -> Result<BTreeMap<u64, Map>> {
-    let mut maps = BTreeMap::new();
-    for segment in &summary.segments {
-        let is_read = deep || (segment.state != SegmentState::Sealed && segment.end.is_none());
-        let map = if is_read { read(dir, segment)? } else { None };
-        maps.insert(segment.id, map.unwrap_or_else(|| Map::by_the_manifest(segment)));
+    let mut maps: BTreeMap<u64, Map> =
+        summary.segments.iter().map(|s| (s.id, Map::by_the_manifest(dir, s))).collect();
+    let is_read = |segment: &&SegmentInfo| {
+        deep || (segment.state != SegmentState::Sealed && segment.end.is_none())
+    };
+    let Some(first) = summary.segments.iter().find(is_read) else { return Ok(maps) };
+    let mut here: Option<(&SegmentInfo, Map)> = None;
+    for piece in Frames::open(dir)?.from(Lsn::new(first.base.get() + 1)) {
+        if let Piece::Segment(begun) = &piece {
+            maps.extend(here.take().map(|(segment, map)| (segment.id, map)));
+            // One that is left over, or was made since, is in no manifest that was read.
+            let named = |s: &&SegmentInfo| s.id == begun.id && s.salt == begun.salt && is_read(s);
+            here = summary.segments.iter().find(named).map(|segment| (segment, Map::begun()));
+        } else if let Some((segment, map)) = &mut here {
+            map.piece(&piece, segment.size);
+        }
     }
+    maps.extend(here.map(|(segment, map)| (segment.id, map)));
     Ok(maps)
 }
 
-/// None if a running writer has given the segment back since.
-fn read(dir: &Path, segment: &SegmentInfo) -> Result<Option<Map>> {
-    let Some(frames) = Frames::open(dir)?.of_segment(segment.id) else { return Ok(None) };
-    let mut map = Map { read: true, ..Map::default() };
-    for piece in frames {
+impl Map {
+    fn begun() -> Map {
+        Map { read: true, ..Map::default() }
+    }
+
+    fn piece(&mut self, piece: &Piece, size: u64) {
         match piece {
             Piece::Frame(frame) => {
-                map.add(frame.offset..frame.offset + frame.len, What::Used);
+                self.add(frame.offset..frame.offset + frame.len, What::Used);
                 match frame.kind {
-                    FrameKind::Mark(_) => map.mark(frame.offset, segment.size),
-                    FrameKind::Record(_) | FrameKind::Part(_) => map.records += 1,
+                    FrameKind::Mark(_) => self.mark(frame.offset, size),
+                    FrameKind::Record(_) | FrameKind::Part(_) => self.records += 1,
                     _ => {}
                 }
             }
@@ -126,12 +145,11 @@ fn read(dir: &Path, segment: &SegmentInfo) -> Result<Option<Map>> {
                     HoleKind::Torn => What::Torn,
                     _ => What::Damaged,
                 };
-                map.add(hole.offsets, what);
+                self.add(hole.offsets.clone(), what);
             }
             _ => {}
         }
     }
-    Ok(Some(map))
 }
 
 #[cfg(test)]

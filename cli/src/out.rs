@@ -34,6 +34,11 @@ pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Lines of at most 80 columns.
+pub(crate) fn wrapped(text: &str) -> String {
+    textwrap::fill(text, textwrap::Options::new(80).subsequent_indent("  ")) + "\n"
+}
+
 /// The same, as JSON for people to read too.
 pub(crate) fn print_json(what: &impl Serialize) -> Result<()> {
     print(&(serde_json::to_string_pretty(what).context("JSON")? + "\n"))

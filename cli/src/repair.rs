@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use duralog::inspect::{Doubt, Doubtful, Found, Gap, Inspector, Report, Salvage};
@@ -11,14 +13,16 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::{out, owner, verify};
+use crate::{interrupt, out, owner, verify};
 
 /// Copy what is sound of a damaged log into a new one.
 ///
-/// The damaged log is only read, and every gap is reported.
+/// The damaged log is only read, and every gap is reported. Exit code 0 says that the new log is whole, whatever is missing
+/// in it: the report says that, and --json.
 ///
 /// Where only the manifest is lost, it is made anew from the headers of the segments, and each LSN is as it was. What a
-/// checkpoint or a cut had taken may be there again, since only the manifest knew.
+/// checkpoint or a cut had taken may be there again, and consumers and metadata may be missing or older, since only the
+/// manifest knew.
 ///
 /// Else the new log begins beyond every position of the old one, so that no LSN of the old names another record in the
 /// new; --lsn-map says which became which. Consumers go on with the first record that they had not done; metadata are
@@ -47,12 +51,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let what = "what it changes meanwhile may show as gaps";
         out::say(format_args!("the log is open in process {pid}: {what}"));
     }
+    if let Some(new) = &args.into {
+        ensure!(!new.try_exists()?, "{} exists already", new.display());
+        let (dir, beside) = (args.dir.canonicalize(), parent(new).canonicalize());
+        let is_inside = dir.is_ok_and(|dir| beside.is_ok_and(|beside| beside.starts_with(dir)));
+        ensure!(!is_inside, "{} is in the damaged log, which is only read", new.display());
+    }
     let mut findings = Findings::new(&args.dir, args.json);
     let report = match &args.into {
-        Some(new) if !args.dry_run => {
-            ensure!(!new.try_exists()?, "{} exists already", new.display());
-            Repair::new(args, new)?.run(args, &mut findings)?
-        }
+        Some(new) if !args.dry_run => Repair::new(args, new)?.run(args, &mut findings)?,
         _ => {
             let mut salvage = Salvage::open(&args.dir)?;
             salvage.by_ref().for_each(|found| drop(findings.pass(found)));
@@ -61,7 +68,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     findings.bar.finish_and_clear();
     if !report.by_manifest {
-        out::say("without a manifest, what a checkpoint or a cut had taken may be there again");
+        out::say(
+            "without a manifest, what a checkpoint or a cut had taken may be there again, and",
+        );
+        out::say("consumers and metadata may be missing, or older, that it alone knew of");
     }
     findings.report(args, &report)
 }
@@ -73,6 +83,7 @@ struct Findings {
     leftover: u64,
     /// The manifest was made anew: each LSN is as it was.
     as_it_was: bool,
+    goes_on: Lsn,
     json: bool,
     bar: ProgressBar,
     begin: u64,
@@ -87,16 +98,29 @@ impl Findings {
         });
         let bar = out::bar("reading", total);
         let (gaps, doubtful) = (Vec::new(), Vec::new());
-        Findings { gaps, doubtful, leftover: 0, as_it_was: false, json, bar, begin }
+        Findings {
+            gaps,
+            doubtful,
+            leftover: 0,
+            as_it_was: false,
+            goes_on: Lsn::MIN,
+            json,
+            bar,
+            begin,
+        }
+    }
+
+    fn is_at(&self, found: &Found) {
+        if let Found::Record(record) = found {
+            self.bar.set_position(record.lsn.get().saturating_sub(self.begin));
+        }
     }
 
     /// A record that is sound.
     fn pass(&mut self, found: Found) -> Option<(Lsn, Vec<u8>)> {
+        self.is_at(&found);
         match found {
-            Found::Record(record) => {
-                self.bar.set_position(record.lsn.get().saturating_sub(self.begin));
-                return Some((record.lsn, record.payload));
-            }
+            Found::Record(record) => return Some((record.lsn, record.payload)),
             Found::Gap(gap) => {
                 if !self.json {
                     self.bar.suspend(|| out::say(&gap));
@@ -120,12 +144,15 @@ impl Findings {
         if !self.json {
             let words = match &args.into {
                 Some(new) if self.as_it_was => {
-                    format!("copied into {} with a new manifest, each LSN as it was", new.display())
+                    let (new, at) = (new.display(), self.goes_on);
+                    format!(
+                        "copied into {new} with a new manifest, each LSN as it was; goes on at {at}"
+                    )
                 }
                 Some(new) if !args.dry_run => format!("copied into {}", new.display()),
                 _ => "would be copied".to_owned(),
             };
-            return out::print(&format!("{words}: {report}\n"));
+            return out::print(&out::wrapped(&format!("{words}: {report}")));
         }
         let Report { by_manifest, records, bytes, lsns, missing, missing_committed, .. } = report;
         let doubtful = self.doubtful.iter();
@@ -147,6 +174,7 @@ struct Repair<'a> {
     new: &'a Path,
     temp: TempDir,
     map: Option<(&'a Path, BufWriter<NamedTempFile>)>,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl<'a> Repair<'a> {
@@ -159,7 +187,7 @@ impl<'a> Repair<'a> {
             let temp = NamedTempFile::new_in(self::parent(file));
             Ok((file, BufWriter::new(temp.with_context(|| file.display().to_string())?)))
         });
-        Ok(Repair { new, temp, map: map.transpose()? })
+        Ok(Repair { new, temp, map: map.transpose()?, interrupted: interrupt::watched()? })
     }
 
     fn run(mut self, args: &Args, findings: &mut Findings) -> Result<Report> {
@@ -187,11 +215,13 @@ impl<'a> Repair<'a> {
         let log = options(salvage.largest_segment()).open(dir)?;
         let mut copied = log.replay();
         for found in salvage.by_ref() {
+            self.go_on()?;
             let Some((lsn, payload)) = findings.pass(found) else { continue };
             let same = copied.next_payload()?.is_some_and(|copied| copied == (lsn, &payload[..]));
             ensure!(same, "the record at LSN {lsn} is not in the copy: has the log changed since?");
             self.moved(lsn, lsn)?;
         }
+        findings.goes_on = log.end();
         log.close().context("close")?;
         Ok(salvage.report().clone())
     }
@@ -199,7 +229,10 @@ impl<'a> Repair<'a> {
     fn copy(&mut self, args: &Args, findings: &mut Findings, dir: &Path) -> Result<Report> {
         // What is kept is known only in the end, and needed on the way.
         let mut before = Salvage::open(&args.dir)?;
-        before.by_ref().for_each(drop);
+        for found in before.by_ref() {
+            self.go_on()?;
+            findings.is_at(&found);
+        }
         let kept = before.kept();
         let mut positions: Vec<_> =
             kept.consumers.iter().map(|c| (c.position, c.name.as_str(), None)).collect();
@@ -209,6 +242,7 @@ impl<'a> Repair<'a> {
         log.reset_to(before.beyond())?;
         let mut salvage = Salvage::open(&args.dir)?;
         for found in salvage.by_ref() {
+            self.go_on()?;
             let Some((old, payload)) = findings.pass(found) else { continue };
             let now = log.append(&payload).with_context(|| format!("the record at LSN {old}"))?;
             for (_, _, next) in positions.iter_mut().take_while(|(position, ..)| *position <= old) {
@@ -226,6 +260,12 @@ impl<'a> Repair<'a> {
         log.commit()?;
         log.close().context("close")?;
         Ok(salvage.report().clone())
+    }
+
+    /// Else what was copied by then goes with the directory that it is in.
+    fn go_on(&self) -> Result<()> {
+        ensure!(!self.interrupted.load(Ordering::Acquire), "interrupted");
+        Ok(())
     }
 
     fn moved(&mut self, old: Lsn, now: Lsn) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::records::Printer;
 
 /// Print each record and a newline.
 ///
-/// Needs no lock and changes nothing.
+/// Needs no lock and changes nothing. To a terminal control characters are shown as escapes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog replay my-log --from 4096 --with-lsn")]
 pub(crate) struct Args {

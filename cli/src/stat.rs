@@ -140,7 +140,7 @@ fn line(before: &Look, now: &Look, writer: Option<u32>) -> Line {
 }
 
 const HEADER: &str =
-    "  syncs/s records/s      bytes/s rec/sync  p50 us  p99 us  max us busy sealed ready";
+    " syncs/s records/s    bytes/s rec/sync  p50 us  p99 us  max us busy sealed ready";
 
 fn as_text(line: &Line) -> String {
     let Line { syncs_per_second, records_per_second, records_per_sync, sync_busy, .. } = line;
@@ -149,7 +149,7 @@ fn as_text(line: &Line) -> String {
     let bytes = ByteSize(line.payload_bytes_per_second as u64).display().iec().to_string();
     let busy = format!("{:.0}%", sync_busy * 100.0);
     format!(
-        "{syncs_per_second:>9.0} {records_per_second:>9.0} {bytes:>12} {records_per_sync:>8.1} \
+        "{syncs_per_second:>8.0} {records_per_second:>9.0} {bytes:>10} {records_per_sync:>8.1} \
          {sync_p50_us:>7} {sync_p99_us:>7} {sync_max_us:>7} {busy:>4} {sealed:>6} {ready:>5}"
     )
 }

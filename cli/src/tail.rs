@@ -12,7 +12,8 @@ use crate::records::Printer;
 
 /// Print the last records, and with -f those that come.
 ///
-/// Needs no lock and changes nothing.
+/// Needs no lock and changes nothing. To a terminal control characters are shown as escapes. With -f it ends where the log
+/// is cut back to before what it has shown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog tail my-log -f -n 3 --with-lsn")]
 pub(crate) struct Args {

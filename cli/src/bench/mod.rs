@@ -23,7 +23,7 @@ use self::machine::Machine;
 use self::scratch::Scratch;
 use crate::{interrupt, out};
 
-/// Measure what a log in DIR can do on this machine, and say in words what limits it.
+/// Measure a machine and a directory, and what limits.
 ///
 /// Works in a directory of its own inside DIR, and removes it. Rates are medians of interleaved rounds, latencies are of
 /// all rounds together.

@@ -1,6 +1,7 @@
 //! The map as a picture: a bar for each segment, and where the positions of the log lie in it.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use duralog::inspect::{SegmentInfo, SegmentState, Summary};
@@ -8,9 +9,10 @@ use svg::Document;
 use svg::node::element::{Line, Rectangle, Text, Title};
 
 use crate::map::{HEADER, Map, PARTS, What};
+use crate::records::shown;
 
 const WIDTH: f64 = 1000.0;
-const LEFT: f64 = 250.0;
+const LEFT: f64 = 330.0;
 const BAR: f64 = WIDTH - LEFT - 24.0;
 const TOP: f64 = 96.0;
 const ROW: f64 = 38.0;
@@ -34,7 +36,7 @@ pub(super) fn draw(dir: &Path, summary: &Summary, maps: &BTreeMap<u64, Map>) -> 
         .set("height", height)
         .set("font-family", "sans-serif")
         .add(rectangle(0.0, 0.0, WIDTH, height, "#FFFFFF"))
-        .add(words(16.0, 30.0, 17, INK, &dir.display().to_string()))
+        .add(words(16.0, 30.0, 17, INK, &shown(dir.as_os_str().as_bytes(), 90)))
         .add(words(16.0, 52.0, 12, QUIET, &positions(summary)));
     for (at, (color, what)) in [16.0, 150.0, 290.0, 390.0, 490.0, 600.0].into_iter().zip([
         (SEALED, "sealed, in use"),

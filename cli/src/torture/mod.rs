@@ -45,8 +45,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-pub(crate) use child::{Args as ChildArgs, run as run_child};
-pub(crate) use disk::{Args as DiskArgs, run as run_disk};
+use child::{Args as ChildArgs, run as run_child};
+use disk::{Args as DiskArgs, run as run_disk};
 use history::Broken;
 use power::FileSystem;
 use report::{Failure, Report, Tally, grouped};
@@ -55,7 +55,32 @@ use scratch::Scratch;
 
 use crate::{interrupt, out};
 
-/// Crash-test the log on your own disk: children are killed, calls fail, the power goes; every promise is checked.
+/// The program as a part of a running `torture`: no command of users.
+#[derive(Debug, clap::Parser)]
+pub(crate) enum Part {
+    TortureChild(ChildArgs),
+    TortureDisk(DiskArgs),
+}
+
+/// Which part, if it is started as one.
+pub(crate) fn part() -> Option<Part> {
+    let name = std::env::args_os().nth(1)?;
+    let is_part = name == "torture-child" || name == "torture-disk";
+    is_part.then(<Part as clap::Parser>::parse)
+}
+
+impl Part {
+    pub(crate) fn run(&self) -> Result<()> {
+        match self {
+            Part::TortureChild(args) => run_child(args),
+            Part::TortureDisk(args) => run_disk(args),
+        }
+    }
+}
+
+/// Crash-test the log on your own disk.
+///
+/// Children are killed, calls fail, the power goes; every promise is checked.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog torture /mnt/my-disk --seconds 600")]
 pub(crate) struct Args {

@@ -98,7 +98,7 @@ impl Report {
 
     pub(crate) fn table(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        let heads = ["faults", "rounds", "lives", "faults", "appended", "acked", "checked"];
+        let heads = ["kind", "rounds", "lives", "faults", "appended", "acked", "checked"];
         let [kind, rounds, lives, faults, appended, acked, checked] = heads;
         writeln!(
             text,

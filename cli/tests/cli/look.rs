@@ -27,7 +27,7 @@ fn each_file_is_listed_with_what_it_is_for() {
         line("0000000000000001.seg").contains("16.00 KiB")
             && line("0000000000000001").ends_with("sealed")
     );
-    assert!(line("MANIFEST").ends_with("which files are the log"));
+    assert!(line("MANIFEST").ends_with("names the files"));
     assert!(line("notes.txt").ends_with("not of the log"));
     assert!(listed.lines().all(|line| line.chars().count() <= 80), "{listed}");
     std::fs::remove_file(log.path().join("0000000000000002.seg")).unwrap();

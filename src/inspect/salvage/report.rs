@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::{Found, Gap};
+use super::{Doubt, Doubtful, Found, Gap};
 use crate::Lsn;
 
 /// What a salvage has found so far; of everything once its iterator has ended.
@@ -20,8 +20,10 @@ pub struct Report {
     pub bytes: u64,
     /// From the first of them to the end of the last.
     pub lsns: Range<Lsn>,
-    /// Records given as doubtful.
+    /// Records given as doubtful, but for those in files that are left over.
     pub doubtful: u64,
+    /// Records in files that are left over, [`Doubt::Leftover`]: in use those of a checkpoint, kept to be used again.
+    pub left_over: u64,
     /// Gaps, those without positions included.
     pub gaps: u64,
     /// Bytes of the log in gaps, headers of frames included.
@@ -40,6 +42,7 @@ impl Report {
             bytes: 0,
             lsns: Lsn::MIN..Lsn::MIN,
             doubtful: 0,
+            left_over: 0,
             gaps: 0,
             missing: 0,
             missing_committed: 0,
@@ -62,6 +65,7 @@ impl Report {
                 self.bytes += record.payload.len() as u64;
                 self.lsns.end = Lsn::new(end);
             }
+            Found::Doubtful(Doubtful { why: Doubt::Leftover, .. }) => self.left_over += 1,
             Found::Doubtful(_) => self.doubtful += 1,
             Found::Gap(Gap { lsns, committed, .. }) => {
                 self.gaps += 1;
@@ -79,7 +83,11 @@ impl fmt::Display for Report {
         if self.records > 0 {
             write!(f, ", LSN {} to {}", self.lsns.start, self.lsns.end)?;
         }
-        write!(f, "; {} doubtful records; {} gaps", self.doubtful, self.gaps)?;
+        if self.left_over > 0 {
+            write!(f, "; {} more in files that are not in the log", self.left_over)?;
+        }
+        let gaps = if self.gaps == 1 { "gap" } else { "gaps" };
+        write!(f, "; {} doubtful records; {} {gaps}", self.doubtful, self.gaps)?;
         if self.missing > 0 {
             let Report { missing, missing_committed, .. } = self;
             write!(f, " of {missing} bytes of the log, {missing_committed} of them committed")?;
