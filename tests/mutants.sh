@@ -130,12 +130,15 @@ mutant reader-shows-what-is-published src/reader/follow.rs 's/let \(watch, until
 mutant reader-jumps-anywhere src/inspect/beside/mod.rs 's/\|\| matches!\(scan.step\(\), Ok\(Step::Frame \{ .. \}\)\);/|| scan.step().is_ok();/' --test reader
 interleaved reader-payload-read-again src/segment/scan.rs 's/^        Ok\(Step::Frame \{ offset: at, head \}\)$/        self.window.filled = 0; self.window.get(at + frame::HEADER_LEN, head.len as usize)?; Ok(Step::Frame { offset: at, head })/; s/let rest = self.window.held_from\(at\)\?;/let rest = self.window.held_from(u64::MAX)?;/' recycled_under
 mutant kept-from-the-watermark src/inspect/kept.rs 's/let from = view\.noted\.max/let from = view.durable.max/' --test pieces what_is_kept_is_what
-mutant kept-of-the-manifest-alone src/inspect/beside/mod.rs 's/if head\.kind == Kind::Note \&\& lsn >= self\.noted \{/if head.kind == Kind::Note \&\& lsn < 1 {/' --test pieces what_is_kept_is_what
+mutant kept-of-the-manifest-alone src/inspect/beside/mod.rs 's/\(\&mut self\.notes, Note::decode\(payload\)\)/(\&mut None::<LastNotes>, Note::decode(payload))/' --test pieces what_is_kept_is_what
 mutant deep-stops-at-damage src/inspect/salvage/deep.rs 's/Found::Gap\(gap\) => part\.damage\.push\(gap\),/Found::Gap(_) => break,/' --test pieces p5_a_deep
 mutant deep-passes-over-what-is-open src/inspect/salvage/deep.rs 's/Some\(Error::Corrupt\(at\)\) => damage\.push\(Gap::of\(\*at\)\),/Some(Error::Corrupt(_)) => {}/' --test pieces p5_a_deep
-mutant rebuilt-goes-on-where-segments-may-be-gone src/inspect/salvage/rebuild.rs 's/unwrap_or\(0\) \+ UNSEEN,/unwrap_or(0),/' -p duralog-cli --test cli p5_a_lost
+mutant rebuilt-goes-on-where-segments-may-be-gone src/inspect/salvage/plan.rs 's/\(end \+ UNSEEN\)\.min/end.min/' -p duralog-cli --test cli p5_a_lost
 mutant rebuilt-of-a-log-that-lacks-more src/inspect/salvage/rebuild.rs 's/\|\| !salvage\.finds_all\(\)/|| { salvage.finds_all(); false }/' --test pieces p5_a_log
-mutant rebuilt-without-notes src/inspect/salvage/rebuild.rs 's/notes: notes\.clone\(\),/notes: Notes { archived: notes.archived, ..Notes::default() },/' --test pieces p2_a_rebuilt
+mutant rebuilt-without-notes src/inspect/salvage/rebuild.rs 's/notes: notes\.clone\(\),/notes: Notes::default(),/' --test pieces p2_a_rebuilt
+mutant rebuilt-over-a-cut src/inspect/salvage/rebuild.rs 's/if !files\.is_empty\(\) \&\& led_to != Some\(identity\.id\) \{/if files.len() > usize::MAX - 1 \&\& led_to != Some(identity.id) {/' --test rebuilt p2_what_was_cut
+mutant spare-file-says-nothing src/log/files.rs 's/ \&\& f\.write_at\(\&SPARE_MAGIC, 0\)\.is_ok\(\)/ \&\& !SPARE_MAGIC.is_empty()/' --test rebuilt a_log_with_spare
+mutant run-of-a-pulse-not-asked src/reader/sync_stats.rs 's/if now\.run != before\.run \{/if now.run != before.run \&\& now.syncs > u64::MAX - 1 {/' --test looks a_writer
 mutant torn-tail-shown-as-free src/inspect/salvage/frames.rs 's/planned\.ends == Ends::Open \&\& !walk/planned.ends == Ends::Unused \&\& !walk/' --test pieces a_torn
 mutant pulse-of-the-sync-before src/format/watermark.rs 's/slots\.max\(\)\.map/slots.min().map/' -p duralog-cli --test cli what_the_writer
 mutant repair-moves-no-consumer cli/src/repair.rs 's/\*position <= old\)/*position == old)/' -p duralog-cli --test cli p5_consumers
