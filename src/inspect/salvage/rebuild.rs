@@ -24,11 +24,14 @@ impl Salvage {
     /// is like one after a crash. `dir` is only read.
     ///
     /// None, and nothing is made, if that would be no whole log: the manifest is there, or something else is missing,
-    /// damaged or in doubt. Then copy what the salvage gives.
+    /// damaged or in doubt; or a crash, a cut or a reset lies in between, so that a segment does not say itself where it
+    /// ends. Then copy what the salvage gives.
     ///
-    /// What no file tells is lost with the manifest: the checkpoint and where the log was cut back, so that records may be
-    /// there again of which [`checkpoint`](crate::Log::checkpoint) or [`truncate_after`](crate::Log::truncate_after) had let go; consumers, metadata and an archive pin that were last noted in segments that are gone; and segments that are gone
-    /// themselves, at the end too: so the log goes on far beyond all that is known (2^40).
+    /// What no file tells is lost with the manifest: the checkpoint, and a cut behind which nothing was appended, so that
+    /// records may be there again of which [`checkpoint`](crate::Log::checkpoint) or
+    /// [`truncate_after`](crate::Log::truncate_after) had let go; consumers, metadata and an archive pin that were last
+    /// noted in segments that are gone; and segments that are gone themselves, at the end too: so the log goes on far
+    /// beyond all that is known (2^40).
     ///
     /// # Errors
     ///
