@@ -136,7 +136,8 @@ mutant deep-passes-over-what-is-open src/inspect/salvage/deep.rs 's/Some\(Error:
 mutant rebuilt-goes-on-where-segments-may-be-gone src/inspect/salvage/plan.rs 's/\(end \+ UNSEEN\)\.min/end.min/' -p duralog-cli --test cli p5_a_lost
 mutant rebuilt-of-a-log-that-lacks-more src/inspect/salvage/rebuild.rs 's/\|\| !salvage\.finds_all\(\)/|| { salvage.finds_all(); false }/' --test pieces p5_a_log
 mutant rebuilt-without-notes src/inspect/salvage/rebuild.rs 's/notes: notes\.clone\(\),/notes: Notes::default(),/' --test pieces p2_a_rebuilt
-mutant rebuilt-over-a-cut src/inspect/salvage/rebuild.rs 's/if !files\.is_empty\(\) \&\& led_to != Some\(identity\.id\) \{/if files.len() > usize::MAX - 1 \&\& led_to != Some(identity.id) {/' --test rebuilt p2_what_was_cut
+mutant rebuilt-over-a-cut "src/inspect/salvage/rebuild.rs src/inspect/salvage/mod.rs" 's/if !files\.is_empty\(\) \&\& led_to != Some\(identity\.id\) \{/if files.len() > usize::MAX - 1 \&\& led_to != Some(identity.id) {/; s/if says \|\| self\.plan/if says || self.index < usize::MAX || self.plan/' --test rebuilt p2_what_was_cut
+mutant end-that-is-missing-not-told src/inspect/salvage/mod.rs 's/if says \|\| self\.plan/if says || self.index < usize::MAX || self.plan/' --test rebuilt p5_a_segment_in
 mutant spare-file-says-nothing src/log/files.rs 's/ \&\& f\.write_at\(\&SPARE_MAGIC, 0\)\.is_ok\(\)/ \&\& !SPARE_MAGIC.is_empty()/' --test rebuilt a_log_with_spare
 mutant run-of-a-pulse-not-asked src/reader/sync_stats.rs 's/if now\.run != before\.run \{/if now.run != before.run \&\& now.syncs > u64::MAX - 1 {/' --test looks a_writer
 mutant torn-tail-shown-as-free src/inspect/salvage/frames.rs 's/planned\.ends == Ends::Open \&\& !walk/planned.ends == Ends::Unused \&\& !walk/' --test pieces a_torn
