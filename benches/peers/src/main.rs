@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod again;
 mod cell;
+#[cfg(feature = "faults")]
+mod faults;
 mod peer;
 mod peers;
 mod plot;
@@ -39,6 +41,19 @@ enum Action {
     /// One run, in this process; `run` calls it.
     #[command(hide = true)]
     Child(Child),
+    /// Puts each through a write that fails, a full disk and a flipped bit, and appends a JSON line for each. As root.
+    #[cfg(feature = "faults")]
+    Faults(faults::Faults),
+    /// Prints the tables of what `faults` wrote.
+    #[cfg(feature = "faults")]
+    FaultReport { found: PathBuf },
+    /// A part of a fault, in this process; `faults` calls it.
+    #[cfg(feature = "faults")]
+    #[command(hide = true)]
+    FaultChild {
+        #[command(subcommand)]
+        task: faults::Task,
+    },
 }
 
 #[derive(Args)]
@@ -89,6 +104,15 @@ fn main() -> Outcome<()> {
         Action::Run(measure) => measure_all(&measure),
         Action::Report(report) => print_report(&report),
         Action::Child(child) => run_child(&child),
+        #[cfg(feature = "faults")]
+        Action::Faults(faults) => faults::measure(&faults),
+        #[cfg(feature = "faults")]
+        Action::FaultReport { found } => {
+            print!("{}", faults::report(&found)?);
+            Ok(())
+        }
+        #[cfg(feature = "faults")]
+        Action::FaultChild { task } => faults::run_child(&task),
     }
 }
 

@@ -67,6 +67,18 @@ pub fn all() -> Vec<Entry> {
     ]
 }
 
+/// What is put through faults: all that are logs, and what another setting makes different there.
+#[cfg(feature = "faults")]
+pub fn for_faults() -> Vec<Entry> {
+    let mut entries = all();
+    entries.retain(|entry| entry.name != floor::ENTRY.name);
+    #[cfg(feature = "walrus-rust")]
+    if let Some(at) = entries.iter().position(|entry| entry.name == walrus::ENTRY.name) {
+        entries.insert(at + 1, walrus::BY_DEFAULT);
+    }
+    entries
+}
+
 /// Who has a call that gives records back, so that their space is used again.
 pub const THAT_GIVE_BACK: [&str; 6] =
     ["duralog", "floor", "open-wal", "raft-engine", "okaywal", "limit-written"];

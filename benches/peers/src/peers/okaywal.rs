@@ -63,8 +63,12 @@ impl Records {
                 ReadChunkResult::AbortedEntry => return Ok(false),
             };
             self.lens.push(chunk.read_to_end(&mut self.bytes)?);
-            if chunk.bytes_remaining() > 0 || !chunk.check_crc()? {
+            if chunk.bytes_remaining() > 0 {
                 return Ok(false);
+            }
+            // As its own `read_all_chunks` has it.
+            if !chunk.check_crc()? {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "crc check failed"));
             }
         }
     }

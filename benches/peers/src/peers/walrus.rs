@@ -15,6 +15,9 @@ use walrus_rust::{ReadConsistency, Walrus, disable_fd_backend};
 use crate::peer::{Entry, Outcome, Peer};
 
 pub const ENTRY: Entry = Entry { name: "walrus-rust", version: "0.2.0", open };
+/// With the backend that it has by default: only beside faults.
+pub const BY_DEFAULT: Entry =
+    Entry { name: "walrus-rust-fd", version: "0.2.0", open: open_by_default };
 
 const TOPIC: &str = "log";
 /// Records that a batch takes.
@@ -30,12 +33,16 @@ struct Log {
 }
 
 fn open(dir: &Path) -> Outcome<Box<dyn Peer>> {
+    disable_fd_backend();
+    open_by_default(dir)
+}
+
+fn open_by_default(dir: &Path) -> Outcome<Box<dyn Peer>> {
     // SAFETY: the run has no other thread yet. Without the second it prints a line for each call.
     unsafe {
         env::set_var("WALRUS_DATA_DIR", dir);
         env::set_var("WALRUS_QUIET", "1");
     }
-    disable_fd_backend();
     // The read cursor is kept in memory alone, so that the next open reads from the start again.
     let wal = Walrus::with_consistency(ReadConsistency::AtLeastOnce { persist_every: u32::MAX })?;
     Ok(Box::new(Mutex::new(Log { wal, last: None, fresh: true })))
