@@ -21,7 +21,7 @@ pub enum Task {
         count: u32,
         /// Records a call.
         group: u32,
-        /// Waits for a word before the call with this record.
+        /// Waits for a word before the call with this record, and after it.
         pause: u32,
         /// Refusals after which it stops.
         refusals: u32,
@@ -62,7 +62,8 @@ pub fn run(task: &Task) -> Outcome<()> {
             let Some(log) = opened(peer, dir)? else { return Ok(()) };
             let mut refused = 0;
             for n in (0..*count).step_by(*group as usize) {
-                if (n..n + group).contains(pause) {
+                let pauses = (n..n + group).contains(pause);
+                if pauses {
                     say("waiting");
                     wait()?;
                 }
@@ -81,6 +82,9 @@ pub fn run(task: &Task) -> Outcome<()> {
                 }
                 if refused == *refusals {
                     break;
+                }
+                if pauses {
+                    wait()?;
                 }
             }
             say("end");

@@ -23,8 +23,8 @@ pub struct Calls {
     pub words: String,
     /// Why there were no more: a hang, or the end of the process.
     pub end: Option<String>,
-    /// Of the longest call.
-    longest: Duration,
+    /// Of the last call.
+    last: Duration,
 }
 
 impl Calls {
@@ -33,7 +33,7 @@ impl Calls {
         for _ in 0..most {
             let begin = Instant::now();
             let heard = told.next(HANGS)?;
-            self.longest = self.longest.max(begin.elapsed());
+            self.last = begin.elapsed();
             match heard {
                 Heard::Nothing => {
                     self.end = Some("hangs".into());
@@ -65,7 +65,7 @@ impl Calls {
 
     /// The outcome of the call that met the fault.
     pub fn met(&self) -> String {
-        let late = match self.longest.as_secs() {
+        let late = match self.last.as_secs() {
             0..LATE => String::new(),
             seconds => format!(" after {seconds} s"),
         };
@@ -100,6 +100,8 @@ pub struct Again {
     pub found: Vec<u32>,
     pub wrong: u32,
     pub whole: bool,
+    /// The reading came to an end.
+    read: bool,
     goes_on: bool,
     /// The first complaint.
     pub words: String,
@@ -127,6 +129,7 @@ pub fn again(entry: &Entry, dir: &Path, size: usize) -> Outcome<Again> {
             ("open", _) => again.opened = true,
             ("found", numbers) => {
                 let mut numbers = numbers.split_whitespace().map(str::parse);
+                again.read = true;
                 again.wrong = numbers.next().ok_or("no numbers")??;
                 again.found = numbers.collect::<Result<_, _>>()?;
             }
@@ -146,6 +149,7 @@ impl Again {
         let lost = acknowledged.difference(&found).count();
         let mut said = match (self.opened, lost) {
             (false, _) => return "cannot be opened".into(),
+            (true, _) if !self.read => return "cannot be read".into(),
             (true, 0) => "nothing lost".into(),
             (true, lost) => format!("**{lost} acknowledged lost**"),
         };

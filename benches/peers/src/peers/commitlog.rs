@@ -73,6 +73,26 @@ fn lock(writer: &Mutex<Writer>) -> Outcome<MutexGuard<'_, Writer>> {
     Ok(writer.lock().map_err(|_| "a thread panicked")?)
 }
 
+/// Messages from `next` on, as many as can be read at once.
+fn read(log: &CommitLog, next: &mut u64, each: &mut dyn FnMut(&[u8])) -> Outcome<()> {
+    let mut read: Outcome<_> = Err("nothing was read".into());
+    for bytes in FEWER {
+        if read.is_err() {
+            read = log.read(*next, ReadLimit::max_bytes(bytes)).map_err(Into::into);
+        }
+    }
+    let before = *next;
+    for message in read?.iter() {
+        // A block of zeros passes for messages without a payload.
+        if message.offset() != *next {
+            break;
+        }
+        each(message.payload());
+        *next += 1;
+    }
+    if *next == before { Err(format!("no message {before}").into()) } else { Ok(()) }
+}
+
 impl Peer for Mutex<Writer> {
     fn durable(&self, record: &[u8]) -> Outcome<()> {
         self.durable_batch(&[record])
@@ -95,30 +115,15 @@ impl Peer for Mutex<Writer> {
     fn replay(&self, each: &mut dyn FnMut(&[u8])) -> Outcome<()> {
         let mut writer = lock(self)?;
         writer.append()?;
-        let mut next = 0;
-        loop {
-            let mut read: Outcome<_> = Err("nothing was read".into());
-            for bytes in FEWER {
-                read = writer.log.read(next, ReadLimit::max_bytes(bytes)).map_err(Into::into);
-                if read.is_ok() {
-                    break;
-                }
-            }
-            let read = read?;
-            if read.is_empty() {
-                return Ok(());
-            }
-            for message in read.iter() {
-                // A block of zeros passes for messages without a payload.
-                if message.offset() != next {
-                    return Err(
-                        format!("message {} where {next} should be", message.offset()).into()
-                    );
-                }
-                each(message.payload());
+        let (mut next, end, mut damage) = (0, writer.log.next_offset(), Ok(()));
+        while next < end {
+            // Behind what cannot be read it goes on with the next.
+            if let Err(why) = read(&writer.log, &mut next, each) {
+                damage = damage.and(Err(why));
                 next += 1;
             }
         }
+        damage
     }
 
     fn close(self: Box<Self>) -> Outcome<()> {

@@ -72,9 +72,23 @@ pub fn all() -> Vec<Entry> {
 pub fn for_faults() -> Vec<Entry> {
     let mut entries = all();
     entries.retain(|entry| entry.name != floor::ENTRY.name);
+    let others = [
+        #[cfg(feature = "wal-db")]
+        (wal_db::ENTRY, wal_db::STRICT),
+        #[cfg(feature = "walrus-rust")]
+        (walrus::ENTRY, walrus::MAPPED),
+        #[cfg(feature = "redb")]
+        (redb::ENTRY, redb::CHECKED),
+    ];
+    let others: &[(Entry, Entry)] = &others;
+    for (beside, other) in others {
+        if let Some(at) = entries.iter().position(|entry| entry.name == beside.name) {
+            entries.insert(at + 1, *other);
+        }
+    }
     #[cfg(feature = "walrus-rust")]
-    if let Some(at) = entries.iter().position(|entry| entry.name == walrus::ENTRY.name) {
-        entries.insert(at + 1, walrus::BY_DEFAULT);
+    for entry in entries.iter_mut().filter(|entry| entry.name == walrus::ENTRY.name) {
+        *entry = walrus::BY_DEFAULT;
     }
     entries
 }

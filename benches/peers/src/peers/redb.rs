@@ -31,8 +31,19 @@ struct Writer {
     ends: Vec<usize>,
 }
 
+/// That reads all when it is opened: only beside faults.
+pub const CHECKED: Entry = Entry { name: "redb-checked", version: "4.6.0", open: open_checked };
+
 fn open(dir: &Path) -> Outcome<Box<dyn Peer>> {
-    let database = Database::create(dir.join("redb"))?;
+    with(Database::create(dir.join("redb"))?)
+}
+
+fn open_checked(dir: &Path) -> Outcome<Box<dyn Peer>> {
+    let mut builder = Database::builder();
+    with(builder.set_check_integrity_on_open(true).create(dir.join("redb"))?)
+}
+
+fn with(database: Database) -> Outcome<Box<dyn Peer>> {
     let first = database.begin_write()?;
     let next = first.open_table(RECORDS)?.last()?.map_or(0, |(last, _)| last.value() + 1);
     first.commit()?;

@@ -6,14 +6,22 @@
 
 use std::path::Path;
 
-use wal_db::Wal;
+use wal_db::{OpenPolicy, Wal, WalConfig};
 
 use crate::peer::{Entry, Outcome, Peer};
 
 pub const ENTRY: Entry = Entry { name: "wal-db", version: "1.1.0", open };
 
+/// That refuses damage in the midst of the log: only beside faults.
+pub const STRICT: Entry = Entry { name: "wal-db-strict", version: "1.1.0", open: open_strict };
+
 fn open(dir: &Path) -> Outcome<Box<dyn Peer>> {
     Ok(Box::new(Wal::open(dir.join("log.wal"))?))
+}
+
+fn open_strict(dir: &Path) -> Outcome<Box<dyn Peer>> {
+    let config = WalConfig::new().with_open_policy(OpenPolicy::Strict);
+    Ok(Box::new(Wal::open_with(dir.join("log.wal"), config)?))
 }
 
 impl Peer for Wal {

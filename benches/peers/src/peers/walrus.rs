@@ -15,9 +15,10 @@ use walrus_rust::{ReadConsistency, Walrus, disable_fd_backend};
 use crate::peer::{Entry, Outcome, Peer};
 
 pub const ENTRY: Entry = Entry { name: "walrus-rust", version: "0.2.0", open };
-/// With the backend that it has by default: only beside faults.
+/// With the backend that it has by default, and the mapped one: beside faults.
 pub const BY_DEFAULT: Entry =
-    Entry { name: "walrus-rust-fd", version: "0.2.0", open: open_by_default };
+    Entry { name: "walrus-rust", version: "0.2.0", open: open_by_default };
+pub const MAPPED: Entry = Entry { name: "walrus-rust-mmap", version: "0.2.0", open };
 
 const TOPIC: &str = "log";
 /// Records that a batch takes.
