@@ -35,7 +35,7 @@ pub enum Task {
 
 /// Bytes of which the record `n` is made, and no other.
 pub fn mark(n: u32) -> String {
-    // Letters and digits alone, sixteen of them: no slice of two neighbours looks like a third.
+    // Sixteen printable bytes, spread by Knuth's multiplier, so that neighbours differ in many: it goes through a line of text.
     format!("rec{:08x}-mark", n.wrapping_mul(0x9E37_79B1))
 }
 

@@ -231,12 +231,13 @@ fn flipped_bit(entry: &Entry, home: &Path) -> Outcome<Came> {
         words: again.words.replace(dir.to_str().unwrap_or_default(), ""),
         ..Came::default()
     };
+    let ends = ["hangs", "panics", "ends"];
+    let how = ends.into_iter().find(|end| again.words.starts_with(end)).unwrap_or("error");
     came.call = match (places, again.opened, again.whole) {
         (0, ..) => "not to be found in its files".into(),
-        (_, false, _) if again.words.starts_with("panics") => "panics when it is opened".into(),
-        (_, false, _) => "error when it is opened".into(),
-        (_, true, false) => "error when it is read".into(),
-        (_, true, true) if again.wrong > 0 => "**the changed record**".into(),
+        (_, false, _) => format!("{how} when it is opened"),
+        _ if again.wrong > 0 => "**the changed record**".into(),
+        (_, true, false) => format!("{how} when it is read"),
         (_, true, true) if found == RECORDS as usize => "all records".into(),
         (_, true, true) => {
             format!("**{} of {RECORDS} missing, no error**", RECORDS as usize - found)
