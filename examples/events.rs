@@ -68,7 +68,11 @@ fn try_itself(dir: &Path) -> Outcome {
     for life in 1..=LIVES {
         let before = appended;
         let child = ["child", dir.to_str().ok_or("a path that is no text")?];
-        for line in run_and_kill(&child, LIFE)?.0 {
+        let (said, killed) = run_and_kill(&child, LIFE)?;
+        if !killed {
+            return Err("it ended by itself".into());
+        }
+        for line in said {
             let mut numbers = line.split(' ').map_while(|word| word.parse::<usize>().ok());
             if let (Some(thread), Some(seq)) = (numbers.next(), numbers.next()) {
                 *appended.get_mut(thread).ok_or("an unknown thread")? = seq + 1;

@@ -47,6 +47,8 @@ struct Store {
     log: Log,
     /// Changed in the order of the log: whoever appends holds it.
     map: Mutex<BTreeMap<String, String>>,
+    /// One snapshot at a time: two would write the same file, and the older could come to lie below the checkpoint.
+    flushing: Mutex<()>,
 }
 
 impl Store {
@@ -67,7 +69,7 @@ impl Store {
             }
         }
         drop(redo);
-        Ok(Store { dir: dir.to_owned(), log, map: Mutex::new(map) })
+        Ok(Store { dir: dir.to_owned(), log, map: Mutex::new(map), flushing: Mutex::default() })
     }
 
     /// Durable when it returns.
@@ -96,6 +98,7 @@ impl Store {
 
     /// Writes a snapshot, and gives back what of the log it makes needless.
     fn flush(&self) -> Outcome {
+        let _alone = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = {
             let map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
             Snapshot { lsn: self.log.end().get(), map: map.clone() }
@@ -124,7 +127,7 @@ fn work(dir: &str) -> Outcome {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (store, lines, puts) = (&store, &lines, &puts);
-            scope.spawn(move || -> Outcome {
+            let put = move || -> Outcome {
                 for n in 0.. {
                     let key = format!("{thread}/{}", n % 50);
                     let last =
@@ -143,6 +146,12 @@ fn work(dir: &str) -> Outcome {
                     }
                 }
                 Ok(())
+            };
+            scope.spawn(move || {
+                if let Err(error) = put() {
+                    eprintln!("thread {thread}: {error}");
+                    std::process::exit(1); // the others put without end
+                }
             });
         }
     });
@@ -160,7 +169,11 @@ fn try_itself() -> Outcome {
     let path = dir.to_str().ok_or("the path is no text")?;
     let (mut told, mut count) = (BTreeMap::new(), 0);
     for life in 0..5 {
-        let (said, _) = run_and_kill(&["work", path], Duration::from_millis(250 + 60 * life))?;
+        let time = Duration::from_millis(250 + 60 * life);
+        let (said, killed) = run_and_kill(&["work", path], time)?;
+        if !killed {
+            return Err("it ended by itself".into());
+        }
         for line in &said {
             if let Some((key, number)) = line.split_once(' ').filter(|(key, _)| key.contains('/')) {
                 told.insert(key.to_owned(), number.parse::<u64>()?);
@@ -169,12 +182,13 @@ fn try_itself() -> Outcome {
         }
         let store = Store::open(&dir)?;
         let map = store.map.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (key, number) in &told {
-            let found = map.get(key).map_or(0, |value| number_of(value));
+        for (key, told) in &mut told {
+            let (number, found) = (*told, map.get(key).map_or(0, |value| number_of(value)));
             // One more may have been durable, and the child was killed before it could say so.
-            if found != *number && found != number + 1 {
+            if found != number && found != number + 1 {
                 return Err(format!("{key} is at {found}, and {number} was durable").into());
             }
+            *told = found; // or the next life could be one more ahead
         }
         store.log.close()?;
     }

@@ -15,13 +15,13 @@
 
 mod common;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use common::{Outcome, lines, run_and_kill, say};
-use duralog::{Log, Lsn, Options};
+use duralog::{Consumer, Log, Lsn, Options};
 
 const CONSUMERS: [&str; 2] = ["mailer", "indexer"];
 const JOBS: usize = 20_000;
@@ -48,33 +48,43 @@ fn produce(log: &Log, lines: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Does one job after another. What it does is a line in a file: the LSN, and the job.
-fn consume(log: &Log, name: &str, dir: &Path) -> Outcome {
-    let path = dir.join(name);
+/// Does one job after another, until all are done. What it does is a line in a file: the LSN, and the job.
+fn consume(log: &Log, consumer: &Consumer, dir: &Path) -> Outcome {
+    let path = dir.join(consumer.name());
     let mut done = done_by(&path)?;
     let mut output = OpenOptions::new().create(true).append(true).open(&path)?;
-    let consumer = log.consumer(name)?;
+    File::open(dir)?.sync_all()?; // the file's name
     let mut follower = consumer.follow()?;
-    loop {
-        let Some(job) = follower.next_timeout(Duration::from_secs(10))? else {
-            return Err(format!("{name} waits for job {}", done.numbers.len()).into());
+    // Not "until the last job comes": a life that was killed behind it may have acknowledged it.
+    while done.numbers.len() < JOBS {
+        let Some(job) = follower.next_timeout(Duration::from_secs(60))? else {
+            return Err(format!("{} waits for job {}", consumer.name(), done.numbers.len()).into());
         };
         let text = String::from_utf8_lossy(job.payload());
         let number: usize = text.split(' ').next().unwrap_or("").parse()?;
         // Done before the kill, and not acknowledged; or put into the queue twice.
-        let known = done.last.is_some_and(|last| job.lsn() <= last) || done.numbers.len() > number;
-        if !known {
-            output.write_all(format!("{} {text}\n", job.lsn()).as_bytes())?;
-            done.numbers.push(number);
+        if done.last.is_some_and(|last| job.lsn() <= last) || done.numbers.len() > number {
+            continue;
         }
-        if number % 50 == 49 || number + 1 == JOBS {
-            consumer.ack(job.lsn())?; // durable with the next commit, whoever does it
-        }
-        if number + 1 == JOBS {
-            log.commit()?;
-            return Ok(());
+        output.write_all(format!("{} {text}\n", job.lsn()).as_bytes())?;
+        done.last = Some(job.lsn());
+        done.numbers.push(number);
+        if number % 500 == 499 {
+            acknowledge(consumer, &output, job.lsn())?;
         }
     }
+    if let Some(last) = done.last {
+        acknowledge(consumer, &output, last)?;
+    }
+    log.commit()?;
+    Ok(())
+}
+
+/// First what it did is durable, then it says that it is done: else a loss of power could take the one and leave the other.
+fn acknowledge(consumer: &Consumer, output: &File, lsn: Lsn) -> Outcome {
+    output.sync_data()?;
+    consumer.ack(lsn)?; // durable with the next commit, whoever does it
+    Ok(())
 }
 
 struct Done {
@@ -85,10 +95,14 @@ struct Done {
 /// What is in the file; a line that a kill tore is taken out.
 fn done_by(path: &Path) -> Outcome<Done> {
     let mut done = Done { last: None, numbers: Vec::new() };
-    let bytes = fs::read(path).unwrap_or_default();
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(done),
+        Err(error) => return Err(error.into()),
+    };
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     if whole < bytes.len() {
-        fs::write(path, &bytes[..whole])?;
+        OpenOptions::new().write(true).open(path)?.set_len(whole as u64)?;
     }
     for line in String::from_utf8_lossy(&bytes[..whole]).lines() {
         let mut words = line.split(' ');
@@ -103,12 +117,18 @@ fn done_by(path: &Path) -> Outcome<Done> {
 fn work(dir: &str) -> Outcome {
     let (dir, lines) = (Path::new(dir), lines()?);
     let log = open(dir)?;
+    // Before the first job is put in: one who comes later begins where the log does by then.
+    let consumers =
+        CONSUMERS.iter().map(|name| log.consumer(name)).collect::<Result<Vec<_>, _>>()?;
     say("begun");
     std::thread::scope(|scope| -> Outcome {
-        let consumers = CONSUMERS.map(|name| {
-            let log = &log;
-            scope.spawn(move || consume(log, name, dir).map_err(|error| error.to_string()))
-        });
+        let consumers: Vec<_> = consumers
+            .iter()
+            .map(|consumer| {
+                let log = &log;
+                scope.spawn(move || consume(log, consumer, dir).map_err(|error| error.to_string()))
+            })
+            .collect();
         produce(&log, &lines)?;
         for consumer in consumers {
             consumer.join().map_err(|_| "a consumer panicked")??;
@@ -126,20 +146,23 @@ fn work(dir: &str) -> Outcome {
 fn try_itself() -> Outcome {
     let home = tempfile::tempdir()?;
     let dir = home.path().to_str().ok_or("the path is no text")?;
-    let mut kills = 0;
-    // Longer each time, so that it ends.
+    // Each life has twice the time of the one before it: so one of them comes to the end.
+    let (mut kills, mut life) = (0, Duration::from_millis(10));
     let said = loop {
-        let time = Duration::from_millis(60 * (kills + 1));
-        let (said, killed) = run_and_kill(&["work", dir], time)?;
+        let (said, killed) = run_and_kill(&["work", dir], life)?;
         if !killed {
             break said;
         }
-        kills += 1;
+        (kills, life) = (kills + 1, life * 2);
     };
     if kills == 0 {
         return Err("it was done before it could be killed".into());
     }
     said.iter().skip(1).for_each(|line| println!("{line}"));
+    // And once more, as after a kill behind the last job.
+    if run_and_kill(&["work", dir], Duration::from_secs(50))?.1 {
+        return Err("all was done, and it did not end".into());
+    }
     for name in CONSUMERS {
         let done = done_by(&home.path().join(name))?;
         if !done.numbers.iter().copied().eq(0..JOBS) {

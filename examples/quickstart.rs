@@ -73,7 +73,9 @@ fn run_and_kill() -> Result<(), Box<dyn Error>> {
     });
     std::thread::sleep(RUN);
     child.kill()?; // SIGKILL
-    child.wait()?;
+    if let Some(code) = child.wait()?.code() {
+        return Err(format!("the child ended before it was killed, with {code}").into());
+    }
     let lines = reader.join().map_err(|_| "the reader failed")??;
     let committed = lines.iter().any(|line| line == "committed");
     let acknowledged: Vec<(u64, u64, Lsn)> =
