@@ -10,12 +10,13 @@ use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use duralog::{Log, Lsn, SyncPolicy, Tail};
 
-use crate::lines::{Lines, Next};
+use crate::interrupt::{Input, Interrupt};
+use crate::lines::{self, Lines, Next};
 use crate::out;
 
 /// Append lines of standard input, each as a record.
 ///
-/// The bytes as they are, without the newline.
+/// The bytes as they are, without the newline. Ctrl-C ends the input as its end does, with an exit code of 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: printf 'one\\ntwo\\n' | duralog append my-log --print-lsn")]
 pub(crate) struct Args {
@@ -64,6 +65,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         options = options.sync_policy(SyncPolicy::Interval(INTERVAL));
     }
     let log = options.open(&args.dir)?;
+    // Only now: an opening is better ended at once.
+    let input = Interrupt::watched()?.ends(lines::stdin().context("standard input")?)?;
     if let Tail::Torn { at } = log.recovery().tail {
         out::say(format_args!("a torn tail, never acknowledged, was cut at LSN {at}"));
     }
@@ -72,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         session.printer =
             Some(Printer { out: BufWriter::new(io::stdout()), waiting: VecDeque::new() });
     }
-    let fed = session.feed();
+    let fed = session.feed(input);
     // Whatever ended the input, what was appended before is committed and acknowledged.
     let committed = session.commit();
     let closed = log.close().context("close");
@@ -89,8 +92,8 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Appends until the input ends, or no one reads the LSNs any more.
-    fn feed(&mut self) -> Result<()> {
-        let mut lines = Lines::of_stdin().context("standard input")?;
+    fn feed(&mut self, input: Input) -> Result<()> {
+        let mut lines = Lines::new(input);
         loop {
             let waiting = self.printer.as_ref().is_some_and(|printer| !printer.waiting.is_empty());
             let patience = waiting.then(|| self.sync.patience());

@@ -1,20 +1,18 @@
 //! `duralog import`: records out of files.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read};
-use std::os::fd::AsFd;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use duralog::Log;
 use indicatif::BinaryBytes;
 
-use crate::lines::{Lines, Next};
-use crate::{interrupt, out};
+use crate::interrupt::{Input, Interrupt};
+use crate::lines::{self, Lines, Next};
+use crate::out;
 
 /// Append the records of files, and commit them.
 ///
@@ -60,20 +58,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let log = options.open(&args.dir)?;
     let total = files.iter().map(|(_, file)| file.metadata().map_or(0, |found| found.len())).sum();
     let bar = out::bar("importing", total);
-    // Who waits for input is better ended at once: nothing is left behind.
-    let is_file = |(_, file): &(&Path, File)| file.metadata().is_ok_and(|found| found.is_file());
-    let interrupted =
-        if files.iter().all(is_file) { interrupt::watched()? } else { Arc::default() };
+    let interrupt = Interrupt::watched()?;
     let (mut records, mut bytes) = (0, 0);
     let mut imported = Ok(());
     for (path, file) in files {
         let before = records;
-        let fed = feed(&log, file, args.format, |len| {
+        let fed = feed(&log, interrupt.ends(file)?, args.format, |len| {
             records += 1;
             bytes += len as u64;
             bar.inc(len as u64 + args.format.overhead());
-            ensure!(!interrupted.load(Ordering::Acquire), "interrupted");
-            Ok(())
         });
         if let Err(error) = fed {
             let done = records - before;
@@ -105,40 +98,28 @@ impl Format {
 }
 
 fn open(path: &Path) -> Result<File> {
-    let file = if path.as_os_str() == "-" {
-        io::stdin().as_fd().try_clone_to_owned().map(File::from)
-    } else {
-        File::open(path)
-    };
+    let file = if path.as_os_str() == "-" { lines::stdin() } else { File::open(path) };
     let file = file.with_context(|| path.display().to_string())?;
     if file.metadata().is_ok_and(|found| found.is_dir()) {
         bail!("{} is a directory", path.display());
     }
-    if file.is_terminal() {
-        out::say("reading records from the terminal: end with Ctrl-D");
-    }
     Ok(file)
 }
 
-fn feed(
-    log: &Log,
-    file: File,
-    format: Format,
-    mut done: impl FnMut(usize) -> Result<()>,
-) -> Result<()> {
+fn feed(log: &Log, file: Input, format: Format, mut done: impl FnMut(usize)) -> Result<()> {
     match format {
         Format::Lines => {
             let mut lines = Lines::new(file);
             while let Next::Line(record) = lines.next(None)? {
                 log.append(record)?;
-                done(record.len())?;
+                done(record.len());
             }
         }
         Format::LengthPrefixed => {
             let mut records = LengthPrefixed { input: BufReader::new(file), record: Vec::new() };
             while let Some(record) = records.next()? {
                 log.append(record)?;
-                done(record.len())?;
+                done(record.len());
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Lines of a file or of standard input as bytes, and the pauses between them.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::out;
 
 /// No log takes a record beyond the library's default maximum here, so no more of a line is kept.
 const LONGEST: usize = 16 << 20;
@@ -24,20 +26,24 @@ pub(crate) enum Next<'a> {
 
 /// A reader of lines.
 #[derive(Debug)]
-pub(crate) struct Lines {
-    input: BufReader<File>,
+pub(crate) struct Lines<R> {
+    input: BufReader<R>,
     line: Vec<u8>,
     /// `line` has been handed out.
     given: bool,
 }
 
-impl Lines {
-    pub(crate) fn of_stdin() -> io::Result<Lines> {
-        // Past std's own buffer: what is in there would be hidden from poll.
-        Ok(Lines::new(File::from(io::stdin().as_fd().try_clone_to_owned()?)))
+/// Standard input past std's own buffer: what is in there would be hidden from poll.
+pub(crate) fn stdin() -> io::Result<File> {
+    let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    if stdin.is_terminal() {
+        out::say("reading records from the terminal: end with Ctrl-D");
     }
+    Ok(stdin)
+}
 
-    pub(crate) fn new(input: File) -> Lines {
+impl<R: Read + AsFd> Lines<R> {
+    pub(crate) fn new(input: R) -> Lines<R> {
         let input = BufReader::with_capacity(BUFFER, input);
         Lines { input, line: Vec::new(), given: false }
     }
@@ -80,7 +86,7 @@ impl Lines {
 }
 
 /// Whether a read returns at once, be it with bytes, the end or an error, within `patience`.
-fn is_ready(input: &File, patience: Duration) -> io::Result<bool> {
+fn is_ready(input: &impl AsFd, patience: Duration) -> io::Result<bool> {
     let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
     let mut fds = [PollFd::new(input, PollFlags::IN)];
     Ok(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&patience)))? > 0)
@@ -96,7 +102,7 @@ mod tests {
 
     const NONE: Option<Duration> = Some(Duration::ZERO);
 
-    fn pair() -> io::Result<(Lines, UnixStream)> {
+    fn pair() -> io::Result<(Lines<File>, UnixStream)> {
         let (reader, writer) = UnixStream::pair()?;
         Ok((Lines::new(File::from(OwnedFd::from(reader))), writer))
     }

@@ -1,6 +1,8 @@
 //! What becomes a record, and what is printed of it.
 
-use crate::common::{TestLog, text};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::{Appender, TestLog, text};
 
 #[test]
 fn any_bytes_come_back_as_they_went_in() {
@@ -136,4 +138,20 @@ fn a_line_beyond_every_limit_is_refused() {
 fn a_record_of_the_maximum_comes_back() {
     let input = [vec![b'x'; 16 << 20], b"\n".to_vec()].concat();
     assert!(TestLog::holding(&input).replay() == input);
+}
+
+#[test]
+fn an_interrupt_ends_it_as_the_end_of_the_input_does() {
+    let log = TestLog::new();
+    let mut appender = Appender::start(&log, &[]);
+    appender.feed("one\ntwo\nhalf of a li");
+    let lsns = [appender.next_lsn(), appender.next_lsn()];
+    kill_process(Pid::from_child(&appender.child), Signal::INT).unwrap();
+    let output = appender.child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = text(output.stderr);
+    assert!(errors.contains(&format!("2 records, 6 bytes, LSN {} to {}", lsns[0], lsns[1])));
+    assert!(errors.contains("line 3 of standard input: interrupted"), "{errors}");
+    assert_eq!(log.replay(), b"one\ntwo\n");
+    assert!(log.inspect()["clean_end"].is_u64());
 }

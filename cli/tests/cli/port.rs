@@ -1,6 +1,10 @@
 //! `import` and `export`: what goes in comes out.
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{TestLog, text};
 
@@ -49,6 +53,28 @@ fn an_import_that_fails_says_how_far_it_came() {
     let errors = log.fails(1, "import", &["--format", "length-prefixed", &cut]);
     assert!(errors.contains("cut, behind 2 records"), "{errors}");
     assert_eq!(log.replay(), b"a\nb\n");
+}
+
+#[test]
+fn an_import_that_is_interrupted_says_how_far_it_came() {
+    for (format, input) in
+        [("lines", &b"a\nb\nc"[..]), ("length-prefixed", b"\x01\0\0\0a\x01\0\0\0b\x09")]
+    {
+        let log = TestLog::new();
+        let mut child = log.command("import", &["--format", format]).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input).unwrap();
+        while text(log.run("dump", &[], "").stdout).matches("record").count() < 2 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let errors = text(output.stderr);
+        assert!(errors.contains("standard input, behind 2 records: interrupted"), "{errors}");
+        assert!(log.inspect()["clean_end"].is_u64());
+        assert_eq!(log.replay(), b"a\nb\n");
+    }
 }
 
 #[test]
