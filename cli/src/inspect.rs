@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use duralog::inspect::{Inspector, SegmentInfo, SegmentState, Summary};
 use serde::Serialize;
 
-use crate::map::{Map, What, maps};
+use crate::map::{HEADER, Map, What, maps};
 use crate::{out, owner};
 
 /// Show positions and segments, and a map of them.
@@ -134,7 +134,18 @@ fn text(
     }
     writeln!(text, "\nmap")?;
     let mut seen = Vec::new();
-    for segment in &summary.segments {
+    let Plan { squares, bars } = Plan::of(summary, maps);
+    for line in squares.chunks(WIDTH) {
+        let Some(first) = line.first() else { continue };
+        let worst = |s: &&SegmentInfo| maps.get(&s.id).map_or(What::Free, Map::worst);
+        let letters: String = line.iter().map(|s| letter((worst(s), false), s.state)).collect();
+        seen.extend(letters.chars());
+        writeln!(text, "{:<20} {:<6} {letters}", first.file, "on")?;
+    }
+    if !squares.is_empty() {
+        writeln!(text, "{:<28}{} sealed segments, a letter each\n", "", squares.len())?;
+    }
+    for segment in bars {
         let Some(map) = maps.get(&segment.id) else { continue };
         let cells = map.cells(segment.size, WIDTH);
         let letters: String = cells.iter().map(|cell| letter(*cell, segment.state)).collect();
@@ -145,6 +156,44 @@ fn text(
     let legend: Vec<_> = legend.map(|(letter, what)| format!("{letter} {what}")).collect();
     writeln!(text, "{:<28}{}", "", legend.join("  "))?;
     Ok(text)
+}
+
+/// More segments than that, and a map of bars alone would be too tall to look at.
+const MANY: usize = 64;
+
+/// Which segments are drawn how, each in the order of the log.
+struct Plan<'a> {
+    /// Of very many, those that are sealed: in one place each, full or hurt.
+    squares: Vec<&'a SegmentInfo>,
+    /// From end to end: all, or those in which something is to be seen.
+    bars: Vec<&'a SegmentInfo>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(summary: &'a Summary, maps: &BTreeMap<u64, Map>) -> Plan<'a> {
+        let many = summary.segments.len() > MANY;
+        let is_square = |s: &&SegmentInfo| many && s.state == SegmentState::Sealed;
+        let is_hurt = |s: &&SegmentInfo| maps.get(&s.id).is_some_and(|m| m.worst() > What::Used);
+        let has_position = |s: &&SegmentInfo| positions_in(s, summary).next().is_some();
+        Plan {
+            squares: summary.segments.iter().filter(is_square).collect(),
+            bars: summary
+                .segments
+                .iter()
+                .filter(|s| !is_square(s) || is_hurt(s) || has_position(s))
+                .collect(),
+        }
+    }
+}
+
+/// The offsets of the positions of the log that lie in this segment.
+fn positions_in<'a>(
+    SegmentInfo { base, size, .. }: &'a SegmentInfo,
+    summary: &Summary,
+) -> impl Iterator<Item = (&'static str, u64)> + use<'a> {
+    let positions = [("checkpoint", summary.checkpoint), ("durable", summary.durable)];
+    let offsets = positions.map(|(name, lsn)| (name, lsn.get().wrapping_sub(base.get())));
+    offsets.into_iter().filter(|(_, offset)| (HEADER..=*size).contains(offset))
 }
 
 /// So that a line has 80 columns.

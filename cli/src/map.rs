@@ -75,6 +75,10 @@ impl Map {
         runs.map(|(offsets, _)| offsets.end - offsets.start).sum()
     }
 
+    pub(crate) fn worst(&self) -> What {
+        self.runs.iter().map(|(_, what)| *what).max().unwrap_or(What::Free)
+    }
+
     /// The worst of what is in each of `width` equal parts of the file, and whether a mark is.
     pub(crate) fn cells(&self, size: u64, width: usize) -> Vec<(What, bool)> {
         let mut cells = vec![(What::Free, false); width];

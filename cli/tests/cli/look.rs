@@ -74,6 +74,29 @@ fn the_map_shows_what_is_used_free_marked_torn_and_damaged() {
 }
 
 #[test]
+fn of_very_many_segments_each_that_is_sealed_has_a_letter_and_a_square() {
+    let log = TestLog::new();
+    let lines: String = (0..14_000).map(|i| format!("{i:0100}\n")).collect();
+    log.ok("append", &["--segment-size", "16KiB"], lines);
+    log.scribble((64 << 14) + 9000, &[0xFF; 8]);
+    let svg = log.path().with_extension("svg");
+    let shown = text(log.ok("inspect", &["--deep", "--svg", svg.to_str().unwrap()], ""));
+    let map = shown.split_once("\nmap\n").unwrap().1;
+    assert!(map.lines().count() < 12 && map.contains(" sealed segments, a letter each"), "{map}");
+    assert!(map.lines().all(|line| line.chars().count() <= 80), "{map}");
+    // Where it is among the others, and where in it.
+    let hurt: Vec<_> = map.lines().filter(|line| line.contains('!')).collect();
+    let [overview, bar, _legend] = hurt[..] else { panic!("{map}") };
+    assert!(overview.starts_with("0000000000000035.seg on "), "{map}");
+    assert!(bar.starts_with("0000000000000041.seg sealed "), "{map}");
+    let svg = std::fs::read_to_string(svg).unwrap();
+    let (_, height) = svg.split_once(" height=\"").unwrap();
+    let height: f64 = height.split('"').next().unwrap().parse().unwrap();
+    assert!(height < 400.0 && svg.contains("sealed segments, a square each"), "{height}");
+    assert!(svg.contains("0000000000000002.seg: LSN 16384 to "));
+}
+
+#[test]
 fn the_map_is_drawn_into_a_file() {
     let log = filled();
     log.scribble((16 << 10) + 9000, &[0xFF; 8]);
