@@ -10,6 +10,10 @@
     reason = "a test"
 )]
 
+mod doubt;
+mod frames;
+mod manifest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
@@ -17,13 +21,15 @@ use std::path::Path;
 
 use duralog::inspect::{Doubt, Found, Gap, Inspector, Report, Salvage};
 use duralog::sim::SimDisk;
-use duralog::{Error, Log, Lsn, Options};
+use duralog::{Log, Lsn, Options};
 
-type Files = BTreeMap<String, Vec<u8>>;
+use frames::{Frame, batches, frames};
+
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 const SIZE: usize = 64 << 10;
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options::new().segment_size(SIZE as u64)
 }
 
@@ -35,13 +41,13 @@ fn next(draw: &mut u64) -> usize {
     (z ^ (z >> 31)) as usize >> 1
 }
 
-fn payload(n: u32, len: usize) -> Vec<u8> {
+pub(crate) fn payload(n: u32, len: usize) -> Vec<u8> {
     let mut draw = u64::from(n);
     (0..len).map(|_| next(&mut draw) as u8).collect()
 }
 
 /// Records of many lengths, batches and marks, over several segments.
-fn fill(log: &Log) {
+pub(crate) fn fill(log: &Log) {
     for n in 0..90 {
         let len = [5, 100, 700, 3, 5000, 40, 0, 9000][n as usize % 8];
         log.append(&payload(n, len)).unwrap();
@@ -55,7 +61,7 @@ fn fill(log: &Log) {
     log.commit().unwrap();
 }
 
-fn read_dir(dir: &Path) -> Files {
+pub(crate) fn read_dir(dir: &Path) -> Files {
     let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap());
     let entries = entries.filter(|e| e.file_name() != "RESERVE");
     entries
@@ -63,14 +69,14 @@ fn read_dir(dir: &Path) -> Files {
         .collect()
 }
 
-fn write_dir(files: &Files) -> tempfile::TempDir {
+pub(crate) fn write_dir(files: &Files) -> tempfile::TempDir {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     files.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
     dir
 }
 
 /// A closed log.
-fn closed() -> Files {
+pub(crate) fn closed() -> Files {
     let dir = tempfile::tempdir().unwrap();
     let log = options().open(dir.path()).unwrap();
     fill(&log);
@@ -79,7 +85,7 @@ fn closed() -> Files {
 }
 
 /// An open one, of which several segments are not sealed yet: no background thread has been there.
-fn open() -> Files {
+pub(crate) fn open() -> Files {
     let disk = SimDisk::new(1);
     let log = options().open_on(&disk).unwrap();
     fill(&log);
@@ -93,70 +99,6 @@ fn open() -> Files {
     }
     let names = disk.files().into_iter().filter(|name| name != "RESERVE");
     names.map(|name| (name.clone(), disk.bytes(&name).unwrap())).collect()
-}
-
-#[derive(Clone, Debug)]
-struct Frame {
-    file: String,
-    offsets: Range<usize>,
-    /// What the checksum covers, with the checksum.
-    bytes: Range<usize>,
-    kind: u8,
-    lsn: u64,
-    payload: Vec<u8>,
-}
-
-impl Frame {
-    fn is_record(&self) -> bool {
-        self.kind < 3
-    }
-
-    fn end(&self) -> u64 {
-        self.lsn + self.offsets.len() as u64
-    }
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
-}
-
-/// The frames of a sound log, in order.
-fn frames(files: &Files) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    for (file, bytes) in files.iter().filter(|(name, _)| name.ends_with(".seg")) {
-        let (base, mut at) = (u64_at(bytes, 48), 4096);
-        loop {
-            let word = (u64_at(bytes, at) >> 32) as u32;
-            let (kind, len) = ((word >> 28) as u8, word as usize & 0x0FFF_FFFF);
-            if word == 0 {
-                break;
-            }
-            let (end, lsn) = ((at + 8 + len).next_multiple_of(8), base + at as u64);
-            let payload = bytes[at + 8..at + 8 + len].to_vec();
-            let (file, bytes) = (file.clone(), at..at + 8 + len);
-            frames.push(Frame { file, offsets: at..end, bytes, kind, lsn, payload });
-            at = end;
-            if kind == 4 {
-                break;
-            }
-        }
-    }
-    frames
-}
-
-/// The batch that each record is in, or the record itself: indices of frames.
-fn batches(frames: &[Frame]) -> BTreeMap<u64, Range<usize>> {
-    let (mut batches, mut start) = (BTreeMap::new(), 0);
-    for (index, frame) in frames.iter().enumerate() {
-        if frame.kind == 1 {
-            let batch = start..index + 1;
-            batches.extend(batch.clone().map(|i| (frames[i].lsn, batch.clone())));
-        }
-        if frame.kind != 2 {
-            start = index + 1;
-        }
-    }
-    batches
 }
 
 #[derive(Debug, Default)]
@@ -179,7 +121,7 @@ impl Seen {
 }
 
 /// Salvages without leave to write, and holds what always holds.
-fn salvage(dir: &Path) -> Seen {
+pub(crate) fn salvage(dir: &Path) -> Seen {
     let before = read_dir(dir);
     let mode = |mode| std::fs::set_permissions(dir, PermissionsExt::from_mode(mode)).unwrap();
     mode(0o500);
@@ -228,7 +170,13 @@ fn salvage(dir: &Path) -> Seen {
 }
 
 /// Holds a salvage of `hurt` against the sound log. `exact`: the manifest says where each segment ends.
-fn check(frames: &[Frame], sound: &Files, hurt: &Files, exact: bool, what: &str) -> Seen {
+pub(crate) fn check(
+    frames: &[Frame],
+    sound: &Files,
+    hurt: &Files,
+    exact: bool,
+    what: &str,
+) -> Seen {
     let dir = write_dir(hurt);
     let seen = salvage(dir.path());
     let (empty, batches) = (Vec::new(), batches(frames));
@@ -293,7 +241,7 @@ fn check(frames: &[Frame], sound: &Files, hurt: &Files, exact: bool, what: &str)
 }
 
 /// Damages one place of a segment, where something is.
-fn damage(files: &mut Files, draw: &mut u64) -> String {
+pub(crate) fn damage(files: &mut Files, draw: &mut u64) -> String {
     let names: Vec<String> = files.keys().filter(|name| name.ends_with(".seg")).cloned().collect();
     let name = names[next(draw) % names.len()].clone();
     let old = files[&name].clone();
@@ -375,203 +323,4 @@ fn p5_of_an_open_log_all_that_is_not_damaged_is_found() {
         }
         check(&frames, &sound, &hurt, false, &what);
     }
-}
-
-#[test]
-fn p5_files_that_are_missing_or_swapped_are_gaps() {
-    let sound = closed();
-    let frames = frames(&sound);
-    let names: Vec<&String> = sound.keys().filter(|name| name.ends_with(".seg")).collect();
-    for name in &names {
-        let mut hurt = sound.clone();
-        hurt.remove(*name);
-        let seen = check(&frames, &sound, &hurt, true, &format!("{name} is missing"));
-        assert!(seen.gaps.iter().any(|gap| gap.path.ends_with(name)), "{seen:?}");
-        // Under another name it is found.
-        hurt.insert("00000000000000ff.seg".to_owned(), sound[*name].clone());
-        let dir = write_dir(&hurt);
-        let seen = salvage(dir.path());
-        assert_eq!(seen.records.len(), frames.iter().filter(|f| f.is_record()).count(), "{name}");
-        assert!(seen.missing().is_empty());
-    }
-    let mut hurt = sound.clone();
-    hurt.insert(names[0].clone(), sound[names[1]].clone());
-    hurt.insert(names[1].clone(), sound[names[0]].clone());
-    let seen = salvage(write_dir(&hurt).path());
-    assert_eq!(seen.records.len(), frames.iter().filter(|f| f.is_record()).count());
-    assert!(seen.gaps.len() >= 2 && seen.missing().is_empty(), "{seen:?}");
-}
-
-#[test]
-fn p5_without_a_manifest_the_headers_say_what_is_there() {
-    for (sound, closed) in [(closed(), true), (open(), false)] {
-        let frames = frames(&sound);
-        let records: BTreeMap<u64, Vec<u8>> = frames
-            .iter()
-            .filter(|frame| frame.is_record())
-            .map(|frame| (frame.lsn, frame.payload.clone()))
-            .collect();
-        let lost: [(&str, Option<Vec<u8>>); 4] = [
-            ("missing", None),
-            ("noise", Some(payload(7, 300))),
-            ("empty", Some(Vec::new())),
-            ("zeros", Some(vec![0; sound["MANIFEST"].len()])),
-        ];
-        for (what, manifest) in lost {
-            let mut hurt = sound.clone();
-            hurt.remove("MANIFEST");
-            hurt.extend(manifest.map(|bytes| ("MANIFEST".to_owned(), bytes)));
-            let dir = write_dir(&hurt);
-            assert!(Inspector::open(dir.path()).unwrap_err().is_corrupt(), "{what}");
-            let seen = salvage(dir.path());
-            assert!(seen.records == records && seen.doubtful.is_empty(), "{what}");
-            assert!(!seen.report().by_manifest && seen.missing().is_empty(), "{what}: {seen:?}");
-            assert!(seen.gaps[0].path.ends_with("MANIFEST"), "{what}");
-        }
-        // And damaged besides: then what an end or a mark vouches for is told apart.
-        for seed in 0..150 {
-            let (mut hurt, mut draw, mut what) = (sound.clone(), seed, format!("{closed}: "));
-            hurt.remove("MANIFEST");
-            for _ in 0..1 + seed % 3 {
-                what += &damage(&mut hurt, &mut draw);
-            }
-            let seen = salvage(write_dir(&hurt).path());
-            let given = seen.doubtful.iter().map(|(lsn, (payload, _))| (lsn, payload));
-            for (lsn, payload) in seen.records.iter().chain(given) {
-                assert!(records.get(lsn) == Some(payload), "{what}: {lsn} was not appended");
-            }
-            let headers = |name: &String, bytes: &Vec<u8>| {
-                !name.ends_with(".seg") || bytes.get(..76) == sound[name].get(..76)
-            };
-            for frame in frames.iter().filter(|frame| frame.is_record()) {
-                let bytes = &hurt[&frame.file];
-                let same = bytes.get(frame.bytes.clone())
-                    == Some(&sound[&frame.file][frame.bytes.clone()]);
-                let lsn = frame.lsn;
-                let found = seen.records.contains_key(&lsn) || seen.doubtful.contains_key(&lsn);
-                assert!(!same || found || !headers(&frame.file, bytes), "{what}: {lsn}");
-            }
-        }
-    }
-}
-
-#[test]
-fn an_old_manifest_is_not_gone_by() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = options().open(dir.path()).unwrap();
-    log.append_durable(b"one").unwrap();
-    log.close().unwrap();
-    let old = std::fs::read(dir.path().join("MANIFEST")).unwrap();
-    let log = options().open(dir.path()).unwrap();
-    fill(&log);
-    log.close().unwrap();
-    let mut files = read_dir(dir.path());
-    let count = frames(&files).iter().filter(|frame| frame.is_record()).count();
-    files.insert("MANIFEST".to_owned(), old);
-    for watermark in [true, false] {
-        if !watermark {
-            files.remove("WATERMARK");
-        }
-        let seen = salvage(write_dir(&files).path());
-        assert_eq!(seen.records.len(), count);
-        assert!(!seen.report().by_manifest && seen.gaps[0].what.contains("older"), "{seen:?}");
-    }
-}
-
-#[test]
-fn p3_a_batch_is_given_whole_or_as_doubtful() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = options().open(dir.path()).unwrap();
-    let batch = log.append_batch(&[b"one!".repeat(200), b"two!".repeat(200), b"tre!".repeat(200)]);
-    let batch = batch.unwrap();
-    let behind = log.append(&b"more".repeat(200)).unwrap();
-    let last = log.append(&b"last".repeat(200)).unwrap();
-    log.close().unwrap();
-    let sound = read_dir(dir.path());
-    let name = "0000000000000001.seg";
-    let hurt = |lsn: Lsn, at: usize| {
-        let mut hurt = sound.clone();
-        hurt.get_mut(name).unwrap()[lsn.get() as usize + at] ^= 0xFF;
-        let seen = salvage(write_dir(&hurt).path());
-        let records: Vec<Lsn> = seen.records.keys().map(|lsn| Lsn::new(*lsn)).collect();
-        let doubtful: Vec<(Lsn, Doubt)> =
-            seen.doubtful.iter().map(|(lsn, (_, why))| (Lsn::new(*lsn), *why)).collect();
-        (records, doubtful)
-    };
-    let unfinished = |n: usize| (batch[n], Doubt::Unfinished);
-    // A payload, so that each length still leads to the next frame and its kind says what was lost.
-    assert_eq!(hurt(batch[0], 50), (vec![behind, last], vec![unfinished(1), unfinished(2)]));
-    assert_eq!(hurt(batch[1], 50), (vec![behind, last], vec![unfinished(0), unfinished(2)]));
-    assert_eq!(hurt(batch[2], 50), (vec![behind, last], vec![unfinished(0), unfinished(1)]));
-    // A length: no one knows what stood there.
-    let after = |lsn: Lsn| (lsn, Doubt::AfterGap);
-    let lost = vec![unfinished(0), unfinished(1), after(behind)];
-    assert_eq!(hurt(batch[2], 5), (vec![last], lost));
-    assert_eq!(hurt(behind, 50), ([batch.clone(), vec![last]].concat(), vec![]));
-    // Alone: neither its neighbours nor a zero behind it bear it out.
-    let mut hurt = sound.clone();
-    let bytes = hurt.get_mut(name).unwrap();
-    for lsn in [batch[2], last] {
-        bytes[lsn.get() as usize + 5] ^= 0xFF;
-    }
-    let seen = salvage(write_dir(&hurt).path());
-    assert_eq!(seen.doubtful[&behind.get()].1, Doubt::Alone);
-}
-
-/// Behind a hole that nothing vouches for the log has ended, whatever is there.
-#[test]
-fn what_was_never_committed_is_doubtful_behind_a_hole() {
-    let disk = SimDisk::new(1);
-    let log = options().open_on(&disk).unwrap();
-    let kept = log.append_durable(b"kept").unwrap();
-    let torn = log.append(b"torn").unwrap();
-    let behind = log.append(b"behind").unwrap();
-    let mut files: Files =
-        disk.files().into_iter().map(|n| (n.clone(), disk.bytes(&n).unwrap())).collect();
-    files.get_mut("0000000000000001.seg").unwrap()[torn.get() as usize + 9] ^= 1;
-    let dir = write_dir(&files);
-    let seen = salvage(dir.path());
-    assert!(seen.records.keys().eq([&kept.get()]), "{seen:?}");
-    assert_eq!(seen.doubtful[&behind.get()].1, Doubt::BeyondEnd);
-    let gap = &seen.gaps[0];
-    assert!(gap.lsns == (torn..behind) && !gap.committed, "{gap:?}");
-    assert_eq!((seen.report().missing, seen.report().missing_committed), (16, 0));
-    // As a recovery has it.
-    let log = options().open(dir.path()).unwrap();
-    assert_eq!(log.replay().map(|record| record.unwrap().lsn()).collect::<Vec<_>>(), [kept]);
-}
-
-#[test]
-fn what_a_checkpoint_let_go_of_is_doubtful() {
-    let disk = SimDisk::new(1);
-    let log = options().spare_segments(4).open_on(&disk).unwrap();
-    fill(&log);
-    log.step().unwrap();
-    log.checkpoint(log.durable()).unwrap();
-    log.step().unwrap();
-    let in_log: Vec<u64> = log.replay().map(|record| record.unwrap().lsn().get()).collect();
-    log.close().unwrap();
-    let mut files = Files::new();
-    disk.files().iter().for_each(|n| drop(files.insert(n.clone(), disk.bytes(n).unwrap())));
-    let seen = salvage(write_dir(&files).path());
-    assert!(seen.records.keys().eq(&in_log), "{:?}", seen.records.keys());
-    assert!(!seen.doubtful.is_empty() && seen.gaps.is_empty(), "{:?}", seen.gaps);
-    assert!(seen.doubtful.values().all(|(_, why)| *why == Doubt::Leftover));
-    // A segment of another log is told of, and not read.
-    let stranger = closed()["0000000000000001.seg"].clone();
-    files.insert("00000000000000ee.seg".to_owned(), stranger);
-    let again = salvage(write_dir(&files).path());
-    assert!(again.records == seen.records && again.gaps[0].what.contains("another log"));
-}
-
-#[test]
-fn where_no_log_is_there_is_nothing_to_salvage() {
-    let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(Salvage::open(dir.path()), Err(Error::NoLog { .. })));
-    assert!(matches!(Salvage::open(dir.path().join("none")), Err(Error::NoLog { .. })));
-    std::fs::write(dir.path().join("other"), "").unwrap();
-    assert!(matches!(Salvage::open(dir.path()), Err(Error::NotALog { .. })));
-    // A segment file that holds nothing is the trace of a log.
-    std::fs::write(dir.path().join("0000000000000001.seg"), "").unwrap();
-    assert_eq!(salvage(dir.path()).gaps.len(), 2);
 }
