@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::Lsn;
 use crate::error::{Error, Result};
-use crate::format::frame::{Head, Kind, is_valid};
+use crate::format::frame::{Head, Kind, MARK_LEN, is_valid};
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
-use crate::format::{self, DATA_START};
+use crate::format::{self, ALIGN, DATA_START};
 use crate::progress::{Gauge, PIECE};
 use crate::segment::scan::{Scan, Step, Stop, Window};
 use crate::segment::verdict::{Says, Verdict, cut_of, needs_evidence, verdict};
@@ -88,12 +88,14 @@ pub(crate) fn judge(
     let path = path_of(directory, entry);
     let mut vouched_to = manifest.durable;
     if needs_evidence(says, stop) {
-        let here = highest_mark(scan, cut_of(stop)..entry.size, &path, |at| gauge.at(index, at))?;
+        let here = cut_of(stop)..entry.size;
+        let here = highest_mark(scan, here, access, &path, |at| gauge.at(index, at))?;
         vouched_to = vouched_to.max(here);
         for (later, entry) in manifest.segments.iter().enumerate().skip(index + 1) {
             let mut scan = self::scan(directory, manifest, later, access)?;
             let path = path_of(directory, entry);
-            let there = highest_mark(&mut scan, 0..entry.size, &path, |at| gauge.at(later, at))?;
+            let (told, whole) = (|at| gauge.at(later, at), 0..entry.size);
+            let there = highest_mark(&mut scan, whole, access, &path, told)?;
             vouched_to = vouched_to.max(there);
         }
     }
@@ -132,17 +134,31 @@ pub(crate) fn judge_by(
 }
 
 /// The highest LSN that a mark which begins in `range` vouches for, or 0. `told`, now and then, how far it has come.
+///
+/// Who reads through the page cache, beside a writer, does not read what was never written: else each look would take as long
+/// as a segment, and bring all of it into the cache. Recovery, which reads past the cache and cuts by what it finds, takes
+/// no file system's word for that.
 fn highest_mark(
     scan: &mut Scan,
     range: Range<u64>,
+    access: Access,
     path: &Path,
     mut told: impl FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
     let (mut at, mut highest) = (range.start, None);
     while at < range.end {
         told(at)?;
-        let next = at.saturating_add(PIECE).min(range.end);
-        let found = scan.highest_mark_in(at..next).map_err(|e| Error::io("pread", path, e))?;
+        let mut next = at.saturating_add(PIECE).min(range.end);
+        let mut last = next;
+        if access == Access::Read {
+            let data = scan.next_data(at).map_err(|e| Error::io("lseek", path, e))?;
+            let Some(data) = data.filter(|data| data.start < range.end) else { break };
+            at = at.max(data.start);
+            next = at.saturating_add(PIECE).min(range.end).min(data.end);
+            // No byte of a mark is where nothing was written.
+            last = next.min(data.end.saturating_sub(MARK_LEN - ALIGN));
+        }
+        let found = scan.highest_mark_in(at..last).map_err(|e| Error::io("pread", path, e))?;
         (highest, at) = (highest.max(found), next);
     }
     Ok(highest.unwrap_or(0))

@@ -131,6 +131,10 @@ mutant reader-jumps-anywhere src/inspect/beside/mod.rs 's/\|\| matches!\(scan.st
 interleaved reader-payload-read-again src/segment/scan.rs 's/^        Ok\(Step::Frame \{ offset: at, head \}\)$/        self.window.filled = 0; self.window.get(at + frame::HEADER_LEN, head.len as usize)?; Ok(Step::Frame { offset: at, head })/; s/let rest = self.window.held_from\(at\)\?;/let rest = self.window.held_from(u64::MAX)?;/' recycled_under
 mutant kept-from-the-watermark src/inspect/kept.rs 's/let from = view\.noted\.max/let from = view.durable.max/' --test pieces what_is_kept_is_what
 mutant kept-of-the-manifest-alone src/inspect/beside/mod.rs 's/\(\&mut self\.notes, Note::decode\(payload\)\)/(\&mut None::<LastNotes>, Note::decode(payload))/' --test pieces what_is_kept_is_what
+mutant evidence-behind-a-hole-passed-over src/walk.rs 's/data\.start < range\.end\) else/data.start <= at) else/' --test sparse p5_what_vouches
+mutant evidence-right-behind-a-hole-passed-over src/walk.rs 's/at = at\.max\(data\.start\);/at = at.max(data.start + 8192);/' --test sparse p5_what_vouches
+mutant frames-behind-a-hole-passed-over src/inspect/salvage/source.rs 's/let start = data\.start\.clamp\(at, to\);/let start = if data.start > at { to } else { at };/' --test sparse frames_are
+mutant frames-run-after-a-writer src/inspect/salvage/frames.rs 's/self\.chased > CHASES/self.chased > CHASES << 20/' --test sparse a_writer
 mutant deep-stops-at-damage src/inspect/salvage/deep.rs 's/Found::Gap\(gap\) => part\.damage\.push\(gap\),/Found::Gap(_) => break,/' --test pieces p5_a_deep
 mutant deep-passes-over-what-is-open src/inspect/salvage/deep.rs 's/Some\(Error::Corrupt\(at\)\) => damage\.push\(Gap::of\(\*at\)\),/Some(Error::Corrupt(_)) => {}/' --test pieces p5_a_deep
 mutant rebuilt-goes-on-where-segments-may-be-gone src/inspect/salvage/plan.rs 's/\(end \+ UNSEEN\)\.min/end.min/' -p duralog-cli --test cli p5_a_lost

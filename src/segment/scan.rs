@@ -25,6 +25,8 @@ pub(crate) trait Bytes {
 pub(crate) struct Window {
     file: Arc<dyn File>,
     len: u64,
+    /// Nothing behind it is read that was not asked for.
+    until: u64,
     /// Read at once; doubles with each read that follows on the last one, up to `most`.
     chunk: usize,
     most: usize,
@@ -38,7 +40,7 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn new(file: Arc<dyn File>, len: u64) -> Window {
         let (chunk, most, buffer) = (CHUNK, CHUNK, Vec::new());
-        Window { file, len, chunk, most, buffer, aligned: 0, start: 0, filled: 0 }
+        Window { file, len, until: len, chunk, most, buffer, aligned: 0, start: 0, filled: 0 }
     }
 
     /// For a look at the first page alone.
@@ -76,7 +78,8 @@ impl Window {
     fn fill(&mut self, offset: u64, len: usize) -> io::Result<()> {
         self.filled = 0;
         self.start = offset / DIRECT_ALIGN as u64 * DIRECT_ALIGN as u64;
-        let left = usize::try_from(self.len - self.start).unwrap_or(usize::MAX);
+        let last = self.until.clamp((offset + len as u64).min(self.len), self.len);
+        let left = usize::try_from(last - self.start).unwrap_or(usize::MAX);
         let want = (usize::try_from(offset - self.start).unwrap_or(0) + len)
             .next_multiple_of(DIRECT_ALIGN)
             .max(self.chunk);
@@ -318,9 +321,17 @@ impl Scan {
         Ok(highest)
     }
 
+    /// Where the file may hold something, at `offset` or behind it. Of what lies behind that nothing is read without need: it
+    /// would be in the page cache then, and held for something.
+    pub(crate) fn next_data(&mut self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let data = self.window.file.next_data(offset)?;
+        self.window.until = data.as_ref().map_or(self.window.len, |data| data.end);
+        Ok(data)
+    }
+
     /// Goes on at `offset`, where a frame begins that is in no batch or is its first; reads the file anew, as it is now.
     pub(crate) fn go_to(&mut self, offset: u64) {
-        self.window.filled = 0;
+        (self.window.filled, self.window.until) = (0, self.window.len);
         if self.small {
             self.window.chunk = DIRECT_ALIGN;
         }

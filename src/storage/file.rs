@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{self, Advice, FallocateFlags, OFlags};
+use rustix::fs::{self, Advice, FallocateFlags, OFlags, SeekFrom};
 use rustix::io::{Errno, pread, pwrite, pwritev, retry_on_intr};
 use rustix::thread::futex;
 
@@ -62,6 +62,22 @@ impl File for DiskFile {
 
     fn blocks(&self, from: u64) -> io::Result<Blocks> {
         extents::blocks(&self.fd, from, self.status()?.len)
+    }
+
+    /// lseek(2): ext4, xfs, btrfs and tmpfs look into the page cache for what is only allocated. A file system that does not
+    /// know calls all of it data.
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.read_ahead(false)?;
+        let found = fs::seek(&self.fd, SeekFrom::Data(offset)).and_then(|start| {
+            let end = fs::seek(&self.fd, SeekFrom::Hole(start))?;
+            Ok(start..end)
+        });
+        match found {
+            Ok(data) => Ok(Some(data)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset..u64::MAX)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {

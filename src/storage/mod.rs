@@ -33,6 +33,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
+
 pub(crate) use disk::{Disk, create_directory};
 pub(crate) use region::{Region, Writer};
 
@@ -72,6 +74,13 @@ pub(crate) struct Blocks {
     pub(crate) written: u64,
 }
 
+/// Whether it says something of who opened a file, and nothing of the file: another user, or at another time, may read it.
+pub(crate) fn is_of_the_caller(error: &io::Error) -> bool {
+    let full = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory)
+        || error.raw_os_error().is_some_and(|code| full.contains(&code))
+}
+
 /// A file of this system, for as long as anyone has it open or mapped.
 pub(crate) type FileId = (u64, u64);
 
@@ -107,6 +116,10 @@ pub(crate) trait File: Send + Sync + Debug {
     fn status(&self) -> io::Result<Status>;
     /// What the file system's map of the file says from `from` on. What is dirty may count or not.
     fn blocks(&self, from: u64) -> io::Result<Blocks>;
+    /// The first bytes at `offset` or behind it that may not read as zero. None: there are none. What is only allocated counts
+    /// as zero, if the page cache holds nothing of it; so that this stays, reads through this handle bring in nothing that
+    /// lies behind them from now on.
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
     /// Reads until `to` is full or the file ends; the number of bytes read.
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes`. After an error any part of them may have been written.

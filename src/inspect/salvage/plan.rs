@@ -15,7 +15,7 @@ use crate::format::{self, DATA_START, MAX_LSN, MAX_SEGMENT_SIZE, watermark::high
 use crate::inspect::view;
 use crate::segment::verdict::Says;
 use crate::segment::{file_name, id_of};
-use crate::storage::{Access, Directory, Disk};
+use crate::storage::{Access, Directory, Disk, is_of_the_caller};
 use crate::{manifest, walk, watermark};
 
 /// What is known of where a segment's records end.
@@ -112,7 +112,14 @@ pub(super) fn by_the_manifest(disk: &Disk, manifest: &Manifest) -> Result<Plan> 
 fn headers(disk: &Disk) -> Result<Headers> {
     let names = disk.names().map_err(|e| Error::io("readdir", disk.path(), e))?;
     let names = names.into_iter().filter(|name| id_of(name).is_some());
-    Ok(names.map(|name| (name.clone(), header_of_any(disk, &name))).collect())
+    names
+        .map(|name| match header_of_any(disk, &name) {
+            // What another may read is not lost.
+            Err(e) if is_of_the_caller(&e) => Err(Error::io("open", disk.path().join(name), e)),
+            Err(e) => Ok((name, Err(e.to_string()))),
+            Ok(header) => Ok((name, header)),
+        })
+        .collect()
 }
 
 /// A file that says itself that it is not in the log.
@@ -141,12 +148,12 @@ fn header(disk: &Disk, name: &str) -> Result<Identity, String> {
 }
 
 /// Of a spare file too: what it was.
-fn header_of_any(disk: &Disk, name: &str) -> Result<Identity, String> {
-    let mut first = first_bytes(disk, name).map_err(|e| e.to_string())?;
+fn header_of_any(disk: &Disk, name: &str) -> std::io::Result<Result<Identity, String>> {
+    let mut first = first_bytes(disk, name)?;
     if let Some(magic) = first.first_chunk_mut().filter(|magic| **magic == SPARE_MAGIC) {
         *magic = SEGMENT_MAGIC;
     }
-    decode(&first)
+    Ok(decode(&first))
 }
 
 fn decode(first: &[u8]) -> Result<Identity, String> {

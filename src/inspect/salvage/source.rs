@@ -50,11 +50,19 @@ impl Spot {
 pub(super) trait ReadAt: Debug {
     /// Reads until `to` is full or the file ends; the number of bytes read.
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// The first bytes from `offset` on that may not be zero, as far as that is known.
+    fn next_data(&self, offset: u64) -> Option<Range<u64>> {
+        Some(offset..u64::MAX)
+    }
 }
 
 impl ReadAt for Arc<dyn File> {
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
         (**self).read_at(to, offset)
+    }
+
+    fn next_data(&self, offset: u64) -> Option<Range<u64>> {
+        (**self).next_data(offset).unwrap_or(Some(offset..u64::MAX))
     }
 }
 
@@ -74,6 +82,10 @@ pub(super) struct Source<F = Arc<dyn File>> {
     /// Bytes that checks of payloads in the window may yet have taken in vain: it grows with what the walk
     /// passes, so that all such checks together take no more than that.
     credit: u64,
+    /// It passes over what was never written, as far as the file system knows.
+    skips: bool,
+    /// What it asked for last: behind its end nothing is read without need, or the cache would hold it.
+    data: Range<u64>,
     /// Bytes of payloads checked in the window.
     #[cfg(test)]
     checked: u64,
@@ -93,9 +105,17 @@ impl<F: ReadAt> Source<F> {
             error: String::new(),
             sums: Vec::new(),
             credit: CHUNK as u64,
+            skips: false,
+            data: 0..0,
             #[cfg(test)]
             checked: 0,
         }
+    }
+
+    /// For who shows what is there, and has little time. Who rescues reads all of it, and takes no file system's word.
+    pub(super) fn skipping(mut self) -> Source<F> {
+        self.skips = true;
+        self
     }
 
     /// Why there is no file.
@@ -136,6 +156,7 @@ impl<F: ReadAt> Source<F> {
     pub(super) fn forget(&mut self) {
         self.window.clear();
         self.sums.clear();
+        self.data = 0..0;
     }
 
     /// Someone has cut it meanwhile.
@@ -162,8 +183,10 @@ impl<F: ReadAt> Source<F> {
 
     fn fill(&mut self, offset: u64, len: usize) {
         self.start = offset / BLOCK * BLOCK;
-        let want = (offset - self.start).saturating_add(len as u64).max(CHUNK as u64);
-        let want = usize::try_from(want.min(self.len - self.start)).unwrap_or(0);
+        let need = (offset - self.start).saturating_add(len as u64);
+        let most = if self.data.contains(&offset) { self.data.end - self.start } else { u64::MAX };
+        let want = need.max(most.min(CHUNK as u64)).min(self.len - self.start);
+        let want = usize::try_from(want).unwrap_or(0);
         let mut window = std::mem::take(&mut self.window);
         window.resize(want, 0);
         let read = self.read(&mut window, self.start);
@@ -223,6 +246,18 @@ impl<F: ReadAt> Source<F> {
         (read == len && frame::is_valid(spot.head, &payload, here)).then_some(payload)
     }
 
+    /// `at`, or how far behind it all was never written; at most `to`.
+    fn worth_reading(&mut self, at: u64, to: u64) -> u64 {
+        if !self.skips || self.data.contains(&at) {
+            return at;
+        }
+        let Ok(file) = &self.file else { return at };
+        let Some(data) = file.next_data(at) else { return to };
+        let start = data.start.clamp(at, to);
+        self.data = data;
+        start
+    }
+
     /// The first valid frame that begins in `[from, to)`, of those that `fits` takes.
     pub(super) fn find(
         &mut self,
@@ -234,6 +269,10 @@ impl<F: ReadAt> Source<F> {
         let mut at = from.next_multiple_of(ALIGN);
         let mut candidates = Vec::new();
         while at < to {
+            at = self.worth_reading(at, to);
+            if at == to {
+                break;
+            }
             let end = (at / BLOCK * BLOCK + BLOCK).min(to);
             self.passed(end - at);
             let place = self.place;
@@ -270,6 +309,10 @@ impl<F: ReadAt> Source<F> {
     pub(super) fn begun_to(&mut self, range: Range<u64>) -> u64 {
         let (mut at, mut last) = (range.start, range.start);
         while at < range.end {
+            at = self.worth_reading(at, range.end);
+            if at == range.end {
+                break;
+            }
             let end = (at / BLOCK * BLOCK + BLOCK).min(range.end);
             let bytes = usize::try_from(end - at).ok().and_then(|len| self.get(at, len));
             // What cannot be read is no free space.

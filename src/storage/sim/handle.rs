@@ -230,6 +230,13 @@ impl File for SimFile {
         })
     }
 
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        call(&self.world, Call::Status, |world| {
+            let len = world.inode(self.inode)?.len() as u64;
+            Ok((offset < len).then_some(offset..len))
+        })
+    }
+
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
         call(&self.world, Call::Read, |world| {
             let inode = world.inode(self.inode)?;
