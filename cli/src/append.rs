@@ -179,7 +179,7 @@ impl Done {
 
 impl std::fmt::Display for Done {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "appended {} records, {} bytes", self.records, self.bytes)?;
+        write!(f, "appended {}, {} bytes", out::records(self.records), self.bytes)?;
         match self.first_and_last {
             Some((first, last)) => write!(f, ", LSN {first} to {last},"),
             None => Ok(()),

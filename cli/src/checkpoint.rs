@@ -12,14 +12,15 @@ use crate::out;
 /// Whole segments below it are recycled or deleted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog checkpoint my-log 65536")]
+#[command(group = clap::ArgGroup::new("where").required(true))]
 pub(crate) struct Args {
     /// Directory of the log
     dir: PathBuf,
     /// The first position that is still needed
-    #[arg(required_unless_present = "to_slowest", conflicts_with = "to_slowest")]
+    #[arg(group = "where")]
     lsn: Option<Lsn>,
     /// Up to where the slowest consumer is
-    #[arg(long)]
+    #[arg(long, group = "where")]
     to_slowest: bool,
 }
 

@@ -49,6 +49,8 @@ struct Standing {
     position: u64,
     /// Bytes of the log from there to the end.
     lag: u64,
+    /// A checkpoint went past it and gave back what it needs: it is told so when it goes on.
+    passed: bool,
     /// Sealed segments that reach beyond the position, and bytes of their files.
     segments: usize,
     bytes: u64,
@@ -91,6 +93,7 @@ impl Shown {
                 name: name.to_owned(),
                 kind,
                 position: position.get(),
+                passed: kind == "consumer" && position < summary.head.min(summary.checkpoint),
                 lag: end.saturating_sub(position.get()),
                 segments: above.clone().count(),
                 bytes: above.map(|segment| segment.size).sum(),
@@ -144,10 +147,13 @@ fn table(shown: &Shown) -> Result<String, std::fmt::Error> {
 }
 
 fn row(standing: &Standing) -> String {
-    let Standing { name, position, lag, segments, bytes, .. } = standing;
+    let Standing { name, position, lag, segments, bytes, passed, .. } = standing;
     let (lag, bytes) = (BinaryBytes(*lag).to_string(), BinaryBytes(*bytes));
     // Names come from whoever wrote the log.
     let name = shown(name.as_bytes(), usize::MAX);
     let name = pad_str(&name, NAME, Alignment::Left, Some("…"));
+    if *passed {
+        return format!("{name} {position:>19} {lag:>11}  a checkpoint passed it");
+    }
     format!("{name} {position:>19} {lag:>11}  {segments} sealed, {bytes}")
 }

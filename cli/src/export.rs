@@ -1,21 +1,24 @@
 //! `duralog export`: records into a file.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use duralog::inspect::{Inspector, Records};
 use duralog::{Lsn, Reader};
 use indicatif::ProgressBar;
 
 use crate::import::Format;
+use crate::records::shown;
+use crate::target::Target;
 use crate::{interrupt, out};
 
 /// Write the records into a file, or to standard output.
 ///
-/// Needs no lock and changes nothing in the log. The file is there when all of it is, and durable; it replaces none.
+/// Needs no lock and changes nothing in the log. The file is there when all of it is, and durable; it replaces none. To a
+/// terminal control characters are shown as escapes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog export my-log records.bin --format length-prefixed")]
 pub(crate) struct Args {
@@ -26,12 +29,18 @@ pub(crate) struct Args {
     /// How records are to stand in it
     #[arg(long, value_enum, default_value_t = Format::Lines)]
     format: Format,
-    /// Begin with the first record at or after this LSN
+    /// Begin with the first record at or after this LSN, which must be in the log
     #[arg(long, value_name = "LSN")]
     from: Option<Lsn>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let file = args.file.as_deref().filter(|file| file.as_os_str() != "-");
+    let to_terminal = file.is_none() && io::stdout().is_terminal();
+    ensure!(
+        !to_terminal || args.format == Format::Lines,
+        "binary records do not go to a terminal: name a file"
+    );
     let log = Inspector::open(&args.dir)?;
     let begin = args.from.unwrap_or(log.summary().head);
     let end = Reader::open(&args.dir)?.durable()?;
@@ -41,12 +50,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             None => log.records(),
         },
         format: args.format,
-        bar: out::bar("exporting", end.get().saturating_sub(begin.get())),
+        // Where the records themselves are shown it would stand among them.
+        bar: out::bar("exporting", end.get().saturating_sub(begin.get()), !to_terminal),
+        to_terminal,
         begin,
         count: 0,
         interrupted: None,
     };
-    match args.file.as_deref().filter(|file| file.as_os_str() != "-") {
+    match file {
         Some(file) => export.write_file(file)?,
         None => match export.write_output()? {
             true => {}
@@ -54,13 +65,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         },
     }
     export.bar.finish_and_clear();
-    out::say(format_args!("exported {} records", export.count));
+    out::say(format_args!("exported {}", out::records(export.count)));
     Ok(())
 }
 
 struct Export<'a> {
     records: Records<'a>,
     format: Format,
+    to_terminal: bool,
     bar: ProgressBar,
     begin: Lsn,
     count: u64,
@@ -69,23 +81,13 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
-    /// Under another name until it is whole.
     fn write_file(&mut self, file: &Path) -> Result<()> {
-        let named = || file.display().to_string();
-        if file.try_exists().with_context(named)? {
-            bail!("{} exists already", file.display());
-        }
-        let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let dir = dir.unwrap_or(Path::new("."));
+        let target = Target::new(file)?;
         self.interrupted = Some(interrupt::watched()?);
-        let temp = tempfile::Builder::new().prefix(".duralog-export-").tempfile_in(dir);
-        let temp = temp.with_context(named)?;
-        let mut out = BufWriter::new(temp);
+        let named = || file.display().to_string();
+        let mut out = BufWriter::new(target);
         self.copy(&mut out).with_context(named)??;
-        let temp = out.into_inner().map_err(|e| e.into_error()).with_context(named)?;
-        out::sync(temp.as_file()).with_context(named)?;
-        temp.persist_noclobber(file).map_err(|e| e.error).with_context(named)?;
-        std::fs::File::open(dir).and_then(|dir| out::sync(&dir)).with_context(named)
+        out.into_inner().map_err(|e| e.into_error()).with_context(named)?.finish()
     }
 
     /// False: no one reads it any more.
@@ -117,7 +119,11 @@ impl Export<'_> {
                     )));
                 }
                 Format::Lines => {
-                    out.write_all(payload)?;
+                    if self.to_terminal {
+                        out.write_all(shown(payload, usize::MAX).as_bytes())?;
+                    } else {
+                        out.write_all(payload)?;
+                    }
                     out.write_all(b"\n")?;
                 }
                 Format::LengthPrefixed => {

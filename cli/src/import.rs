@@ -57,7 +57,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let files = files.collect::<Result<Vec<_>>>()?;
     let log = options.open(&args.dir)?;
     let total = files.iter().map(|(_, file)| file.metadata().map_or(0, |found| found.len())).sum();
-    let bar = out::bar("importing", total);
+    let is_file = |(_, file): &(&Path, File)| file.metadata().is_ok_and(|found| found.is_file());
+    let bar = out::bar("importing", total, files.iter().all(is_file));
     let interrupt = Interrupt::watched()?;
     let (mut records, mut bytes) = (0, 0);
     let mut imported = Ok(());
@@ -69,13 +70,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             bar.inc(len as u64 + args.format.overhead());
         });
         if let Err(error) = fed {
-            let done = records - before;
+            let done = out::records(records - before);
             let name = if path.as_os_str() == "-" {
                 "standard input".into()
             } else {
                 path.display().to_string()
             };
-            imported = Err(error.context(format!("{name}, behind {done} records")));
+            imported = Err(error.context(format!("{name}, behind {done}")));
             break;
         }
     }
@@ -83,7 +84,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let committed = log.commit();
     let closed = log.close().context("close");
     let seconds = began.elapsed().as_secs_f64();
-    out::say(format_args!("imported {records} records, {} in {seconds:.3} s", BinaryBytes(bytes)));
+    let (records, bytes) = (out::records(records), BinaryBytes(bytes));
+    out::say(format_args!("imported {records}, {bytes} in {seconds:.3} s"));
     imported.and(committed.map(drop).map_err(Into::into)).and(closed)
 }
 

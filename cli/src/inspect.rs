@@ -3,7 +3,8 @@
 mod picture;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use duralog::inspect::{Inspector, SegmentInfo, SegmentState, Summary};
 use serde::Serialize;
 
 use crate::map::{HEADER, Map, What, maps};
+use crate::target::Target;
 use crate::{out, owner};
 
 /// Show positions and segments, and a map of them.
@@ -37,8 +39,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let summary = log.summary();
     let maps = maps(&args.dir, summary, args.deep)?;
     if let Some(file) = &args.svg {
+        let mut target = Target::picture(file)?;
         let picture = picture::draw(&args.dir, summary, &maps);
-        std::fs::write(file, picture).with_context(|| file.display().to_string())?;
+        target.write_all(picture.as_bytes()).with_context(|| file.display().to_string())?;
+        target.finish()?;
     }
     let shown = Shown::new(summary, &maps, owner::of(&args.dir));
     if args.json { out::print_json(&shown) } else { out::print(&text(&shown, summary, &maps)?) }
@@ -68,9 +72,9 @@ struct Segment<'a> {
     size: u64,
     /// Bytes, by the map.
     used: u64,
-    torn: u64,
-    damaged: u64,
     /// Of a segment that was read.
+    torn: Option<u64>,
+    damaged: Option<u64>,
     records: Option<u64>,
     marks: Option<u64>,
 }
@@ -92,7 +96,6 @@ impl<'a> Shown<'a> {
 
 impl<'a> Segment<'a> {
     fn new(info: &'a SegmentInfo, map: Option<&Map>) -> Self {
-        let bytes = |what| map.map_or(0, |map| map.bytes_of(what));
         let read = map.filter(|map| map.read);
         Segment {
             file: &info.file,
@@ -101,9 +104,9 @@ impl<'a> Segment<'a> {
             base: info.base.get(),
             end: info.end.map(duralog::Lsn::get),
             size: info.size,
-            used: bytes(What::Used),
-            torn: bytes(What::Torn),
-            damaged: bytes(What::Damaged),
+            used: map.map_or(0, |map| map.bytes_of(What::Used)),
+            torn: read.map(|map| map.bytes_of(What::Torn)),
+            damaged: read.map(|map| map.bytes_of(What::Damaged)),
             records: read.map(|map| map.records),
             marks: read.map(|map| map.mark_count),
         }
@@ -128,13 +131,15 @@ fn text(
     writeln!(text, "clean end   {}", or_none(shown.clean_end, &none))?;
     let (file, state, base, end, size) = ("segment", "state", "base", "end", "size");
     writeln!(text, "\n{file:<20} {state:<6} {base:>19} {end:>19} {size:>10}")?;
-    for Segment { file, state, base, end, size, .. } in &shown.segments {
+    let Plan { squares, bars } = Plan::of(summary, maps);
+    // What is told of by the map is told of by its LSNs too; the rest is in --json.
+    let has_bar = |segment: &&Segment<'_>| bars.iter().any(|bar| bar.file == segment.file);
+    for Segment { file, state, base, end, size, .. } in shown.segments.iter().filter(has_bar) {
         let end = or_none(*end, "-");
         writeln!(text, "{file:<20} {state:<6} {base:>19} {end:>19} {size:>10}")?;
     }
     writeln!(text, "\nmap")?;
     let mut seen = Vec::new();
-    let Plan { squares, bars } = Plan::of(summary, maps);
     for line in squares.chunks(WIDTH) {
         let Some(first) = line.first() else { continue };
         let worst = |s: &&SegmentInfo| maps.get(&s.id).map_or(What::Free, Map::worst);

@@ -21,6 +21,7 @@ mod replay;
 mod shell;
 mod stat;
 mod tail;
+mod target;
 mod torture;
 mod truncate;
 mod verify;
@@ -32,11 +33,11 @@ use clap::builder::Styles;
 use clap::{Parser, Subcommand};
 use duralog::inspect::Inspector;
 
-use crate::out::say;
+use crate::out::{say, say_styled};
 
 /// A log that survives crashes, one record a line.
 #[derive(Debug, Parser)]
-#[command(name = "duralog", version, arg_required_else_help = true, styles = Styles::plain(), term_width = 80)]
+#[command(name = "duralog", version, propagate_version = true, arg_required_else_help = true, styles = Styles::plain(), term_width = 80)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -95,12 +96,19 @@ const WRONG_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let done = match torture::part() {
         Some(part) => part.run(),
-        None => Cli::parse().command.run(),
+        None => match Cli::try_parse() {
+            Ok(cli) => cli.command.run(),
+            // Help and the version are no errors, unless no one can be given them.
+            Err(asked) if asked.print().is_ok() => {
+                return ExitCode::from(u8::try_from(asked.exit_code()).unwrap_or(WRONG_USAGE));
+            }
+            Err(_) => return ExitCode::FAILURE,
+        },
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     let name = console::style("duralog:").for_stderr().red().bold();
     // Names of files may hold what a terminal would obey.
-    say(format_args!("{name} {}", records::shown(in_words(&error).as_bytes(), usize::MAX)));
+    say_styled(format_args!("{name} {}", records::shown(in_words(&error).as_bytes(), usize::MAX)));
     if let Some(hint) = hint(&error) {
         say(hint);
     }
@@ -119,6 +127,10 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         error if error.is_full() => {
             Some("make room, or see duralog consumers: who holds the log".to_owned())
         }
+        duralog::Error::Corrupt(_) => Some(
+            "go back to a backup, or see duralog repair --help: it copies all that is sound"
+                .to_owned(),
+        ),
         duralog::Error::Locked { dir } => {
             owner::of(dir).map(|pid| format!("it is open in process {pid}"))
         }

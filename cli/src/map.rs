@@ -109,9 +109,7 @@ fn part(offset: u64, size: u64, parts: usize) -> usize {
 pub(crate) fn maps(dir: &Path, summary: &Summary, deep: bool) -> Result<BTreeMap<u64, Map>> {
     let mut maps: BTreeMap<u64, Map> =
         summary.segments.iter().map(|s| (s.id, Map::by_the_manifest(dir, s))).collect();
-    let is_read = |segment: &&SegmentInfo| {
-        deep || (segment.state != SegmentState::Sealed && segment.end.is_none())
-    };
+    let is_read = |segment: &&SegmentInfo| deep || segment.state != SegmentState::Sealed;
     let Some(first) = summary.segments.iter().find(is_read) else { return Ok(maps) };
     let mut here: Option<(&SegmentInfo, Map)> = None;
     for piece in Frames::open(dir)?.from(Lsn::new(first.base.get() + 1)) {

@@ -6,10 +6,19 @@ use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
-/// A line to standard error. If no one can read it there is no one to tell.
+use crate::records::shown;
+
+/// A line to standard error. If no one can read it there is no one to tell. Names of files, which may be in it, may hold what
+/// a terminal would obey.
 pub(crate) fn say(line: impl Display) {
+    say_styled(shown(line.to_string().as_bytes(), usize::MAX));
+}
+
+/// The same, of what holds no names.
+pub(crate) fn say_styled(line: impl Display) {
     drop(writeln!(io::stderr(), "{line}"));
 }
 
@@ -26,6 +35,15 @@ pub(crate) fn print_on(text: &str) -> Result<bool> {
         Err(e) => Err(no_output(e)),
         Ok(()) => Ok(true),
     }
+}
+
+/// Whether anyone may still read standard output: of a pipe, whether its other end is open.
+pub(crate) fn is_heard() -> bool {
+    let out = io::stdout();
+    let mut fds = [PollFd::new(&out, PollFlags::empty())];
+    let polled = poll(&mut fds, Some(&Timespec::default()));
+    let [out] = fds;
+    polled.is_err() || !out.revents().intersects(PollFlags::ERR | PollFlags::NVAL)
 }
 
 /// Makes a file that is not of a log durable, or the names in a directory.
@@ -48,8 +66,17 @@ pub(crate) fn no_output(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("standard output")
 }
 
-/// A bar of `total` bytes on standard error; shows nothing where that is no terminal, and leaves nothing behind.
-pub(crate) fn bar(what: &'static str, total: u64) -> ProgressBar {
+/// So many of them, in words.
+pub(crate) fn records(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "record" } else { "records" })
+}
+
+/// A bar of `total` bytes on standard error; shows nothing where that is no terminal, or nothing is to be `seen`, and leaves
+/// nothing behind.
+pub(crate) fn bar(what: &'static str, total: u64, seen: bool) -> ProgressBar {
+    if !seen {
+        return ProgressBar::hidden();
+    }
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     let line = "{prefix} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     let style = ProgressStyle::with_template(line).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +12,10 @@ use duralog::inspect::{Doubt, Doubtful, Found, Gap, Inspector, Report, Salvage};
 use duralog::{Lsn, Options};
 use indicatif::ProgressBar;
 use serde_json::json;
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::TempDir;
 
+use crate::records::shown;
+use crate::target::{Target, parent};
 use crate::{interrupt, out, owner, verify};
 
 /// Copy what is sound of a damaged log into a new one.
@@ -83,6 +86,8 @@ struct Findings {
     leftover: u64,
     /// The manifest was made anew: each LSN is as it was.
     as_it_was: bool,
+    /// Else: that of the first record in the new log, and its end.
+    now: Option<(Lsn, Lsn)>,
     goes_on: Lsn,
     json: bool,
     bar: ProgressBar,
@@ -96,13 +101,14 @@ impl Findings {
             let last = summary.segments.last().map_or(0, |s| s.base.get() + s.size);
             (summary.head.get(), last.saturating_sub(summary.head.get()))
         });
-        let bar = out::bar("reading", total);
+        let bar = out::bar("reading", total, total > 0);
         let (gaps, doubtful) = (Vec::new(), Vec::new());
         Findings {
             gaps,
             doubtful,
             leftover: 0,
             as_it_was: false,
+            now: None,
             goes_on: Lsn::MIN,
             json,
             bar,
@@ -142,17 +148,27 @@ impl Findings {
 
     fn report(&self, args: &Args, report: &Report) -> Result<()> {
         if !self.json {
-            let words = match &args.into {
-                Some(new) if self.as_it_was => {
-                    let (new, at) = (new.display(), self.goes_on);
+            let new = args.into.as_ref().filter(|_| !args.dry_run);
+            // A terminal would obey what may be in a name.
+            let new = new.map(|new| shown(new.as_os_str().as_bytes(), usize::MAX));
+            let words = match (new, self.now) {
+                (Some(new), _) if self.as_it_was => {
+                    let at = self.goes_on;
                     format!(
                         "copied into {new} with a new manifest, each LSN as it was; goes on at {at}"
                     )
                 }
-                Some(new) if !args.dry_run => format!("copied into {}", new.display()),
-                _ => "would be copied".to_owned(),
+                (Some(new), Some((first, end))) => {
+                    format!("copied into {new}, there with new LSNs, {first} to {end}")
+                }
+                (Some(new), None) => format!("copied into {new}"),
+                (None, _) => "would be copied".to_owned(),
             };
-            return out::print(&out::wrapped(&format!("{words}: {report}")));
+            out::print(&out::wrapped(&format!("{words}: {report}")))?;
+            if report.by_manifest && report.gaps == 0 && report.doubtful == 0 {
+                out::say("nothing is missing: this log needs no repair");
+            }
+            return Ok(());
         }
         let Report { by_manifest, records, bytes, lsns, missing, missing_committed, .. } = report;
         let doubtful = self.doubtful.iter();
@@ -160,6 +176,7 @@ impl Findings {
             "into": args.into.as_ref().filter(|_| !args.dry_run).map(|new| new.display().to_string()),
             "by_manifest": by_manifest, "lsns_as_they_were": self.as_it_was, "records": records, "bytes": bytes,
             "lsns": [lsns.start.get(), lsns.end.get()],
+            "new_lsns": self.now.map(|(first, end)| [first.get(), end.get()]),
             "missing": missing, "missing_committed": missing_committed,
             "gaps": self.gaps.iter().map(verify::gap_json).collect::<Vec<_>>(),
             "doubtful": doubtful.map(|(lsn, why)| json!({"lsn": lsn.get(), "why": why.to_string()}))
@@ -173,7 +190,7 @@ impl Findings {
 struct Repair<'a> {
     new: &'a Path,
     temp: TempDir,
-    map: Option<(&'a Path, BufWriter<NamedTempFile>)>,
+    map: Option<BufWriter<Target>>,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -182,11 +199,7 @@ impl<'a> Repair<'a> {
         let parent = parent(new);
         let temp = tempfile::Builder::new().prefix(".duralog-repair-").tempdir_in(parent);
         let temp = temp.with_context(|| parent.display().to_string())?;
-        let map = args.lsn_map.as_deref().map(|file| -> Result<_> {
-            ensure!(!file.try_exists()?, "{} exists already", file.display());
-            let temp = NamedTempFile::new_in(self::parent(file));
-            Ok((file, BufWriter::new(temp.with_context(|| file.display().to_string())?)))
-        });
+        let map = args.lsn_map.as_deref().map(|file| Target::new(file).map(BufWriter::new));
         Ok(Repair { new, temp, map: map.transpose()?, interrupted: interrupt::watched()? })
     }
 
@@ -198,12 +211,8 @@ impl<'a> Repair<'a> {
         } else {
             self.copy(args, findings, &dir)?
         };
-        if let Some((file, map)) = self.map.take() {
-            let named = || file.display().to_string();
-            let temp = map.into_inner().map_err(|e| e.into_error()).with_context(named)?;
-            out::sync(temp.as_file()).with_context(named)?;
-            temp.persist_noclobber(file).map_err(|e| e.error).with_context(named)?;
-            File::open(parent(file)).and_then(|dir| out::sync(&dir)).with_context(named)?;
+        if let Some(map) = self.map.take() {
+            map.into_inner().map_err(|e| e.into_error()).context("the map of LSNs")?.finish()?;
         }
         self.publish(&dir)?;
         Ok(report)
@@ -245,6 +254,7 @@ impl<'a> Repair<'a> {
             self.go_on()?;
             let Some((old, payload)) = findings.pass(found) else { continue };
             let now = log.append(&payload).with_context(|| format!("the record at LSN {old}"))?;
+            findings.now = Some((findings.now.map_or(now, |(first, _)| first), log.end()));
             for (_, _, next) in positions.iter_mut().take_while(|(position, ..)| *position <= old) {
                 next.get_or_insert(now);
             }
@@ -270,7 +280,7 @@ impl<'a> Repair<'a> {
 
     fn moved(&mut self, old: Lsn, now: Lsn) -> Result<()> {
         match &mut self.map {
-            Some((_, map)) => writeln!(map, "{old}\t{now}").context("the map of LSNs"),
+            Some(map) => writeln!(map, "{old}\t{now}").context("the map of LSNs"),
             None => Ok(()),
         }
     }
@@ -299,8 +309,3 @@ fn options(segment_size: u64) -> Options {
 /// What a segment holds besides its largest record, and the largest of all (`Options::max_record_size`).
 const OVERHEAD: u64 = 4168;
 const LONGEST: u64 = (1 << 28) - 1;
-
-fn parent(path: &Path) -> &Path {
-    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    parent.unwrap_or(Path::new("."))
-}

@@ -18,7 +18,7 @@ use crate::records::Printer;
 pub(crate) struct Args {
     /// Directory of the log
     dir: PathBuf,
-    /// Begin with the first record at or after this LSN
+    /// Begin with the first record at or after this LSN, which must be in the log
     #[arg(long, value_name = "LSN")]
     from: Option<Lsn>,
     /// Print the LSN and a tab before each record

@@ -38,6 +38,14 @@ pub(crate) fn man(args: &Man) -> Result<()> {
         clap_mangen::Man::new(command).render(&mut page)?;
         return out::print(&String::from_utf8_lossy(&page));
     };
-    let made = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir));
+    let made = make(dir).and_then(|()| clap_mangen::generate_to(command, dir));
     made.with_context(|| dir.display().to_string())
+}
+
+/// Those above it are there, or it is a slip.
+fn make(dir: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }

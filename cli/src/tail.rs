@@ -8,6 +8,7 @@ use anyhow::Result;
 use duralog::inspect::Inspector;
 use duralog::{Reader, ReaderFollower};
 
+use crate::out;
 use crate::records::Printer;
 
 /// Print the last records, and with -f those that come.
@@ -33,19 +34,22 @@ pub(crate) struct Args {
     with_lsn: bool,
 }
 
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// How often it looks whether anyone still reads what it prints.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a running writer may take away what was about to be read.
 const ATTEMPTS: usize = 16;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let reader = Reader::open(&args.dir)?;
-    let mut records = before_the_last(args, &reader)?;
+    let (mut records, damage) = before_the_last(args, &reader)?;
     let mut printer = Printer::new(args.with_lsn);
     let printed = loop {
         // Of those that come meanwhile it is not asked.
         let at_most = if args.follow { u64::MAX } else { args.number };
         match print_there(&mut records, &mut printer, at_most) {
             Ok(Ok(())) if args.follow => {}
+            // They are the last that can be read, and not the last there are.
+            Ok(Ok(())) => break Ok(damage.map_or(Ok(()), Err)),
             end => break end,
         }
         match records.next_timeout(PATIENCE) {
@@ -53,7 +57,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 Ok(()) => {}
                 Err(e) => break Err(e),
             },
-            Ok(None) => {}
+            Ok(None) if out::is_heard() => {}
+            Ok(None) => break Err(io::ErrorKind::BrokenPipe.into()),
             Err(error) => break Ok(Err(error)),
         }
     };
@@ -78,8 +83,11 @@ fn print_there(
     Ok(Ok(()))
 }
 
-/// A follower that stands before the last records.
-fn before_the_last(args: &Args, reader: &Reader) -> duralog::Result<ReaderFollower> {
+/// A follower that stands before the last records, and the damage that they end at, if it is that.
+fn before_the_last(
+    args: &Args,
+    reader: &Reader,
+) -> duralog::Result<(ReaderFollower, Option<duralog::Error>)> {
     let mut attempts = 0..ATTEMPTS;
     loop {
         match try_before_the_last(args, reader) {
@@ -90,7 +98,10 @@ fn before_the_last(args: &Args, reader: &Reader) -> duralog::Result<ReaderFollow
     }
 }
 
-fn try_before_the_last(args: &Args, reader: &Reader) -> duralog::Result<ReaderFollower> {
+fn try_before_the_last(
+    args: &Args,
+    reader: &Reader,
+) -> duralog::Result<(ReaderFollower, Option<duralog::Error>)> {
     let log = Inspector::open(&args.dir)?;
     let segments = &log.summary().segments;
     let follow = |from| {
@@ -104,17 +115,21 @@ fn try_before_the_last(args: &Args, reader: &Reader) -> duralog::Result<ReaderFo
         let from = first.map_or(log.summary().head, |first| first.base.max(log.summary().head));
         let mut records = follow(from)?;
         let mut count = 0;
-        // Whoever prints comes to damage too.
-        while let Ok(Some(_)) = records.try_next_payload() {
-            count += 1;
-        }
+        let damage = loop {
+            match records.try_next_payload() {
+                Ok(Some(_)) => count += 1,
+                Ok(None) => break None,
+                Err(error @ duralog::Error::Gone { .. }) => return Err(error),
+                Err(error) => break Some(error),
+            }
+        };
         // Of none it is not known where the log goes on: behind what is in the segment before, as a rule.
         if count >= args.number.max(1) || from == log.summary().head {
             records = follow(from)?;
             for _ in args.number..count {
                 records.try_next_payload()?;
             }
-            return Ok(records);
+            return Ok((records, damage));
         }
         back *= 2;
     }

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let one = NonZero::<usize>::MIN;
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(one);
-    let (began, bar) = (Instant::now(), out::bar("verifying", 0));
+    let (began, bar) = (Instant::now(), out::bar("verifying", 0, true));
     let found = log.verify_deep(threads, |at| {
         bar.set_length(at.bytes_total);
         bar.set_position(at.bytes);
@@ -106,13 +106,16 @@ fn in_words(found: &Verified) -> String {
 
 fn as_json(found: &Verified, damage: &[Gap]) -> Value {
     let (tail, torn_at) = match found.tail {
-        Tail::Clean => ("clean", None),
-        Tail::Torn { at } => ("torn", Some(at.get())),
-        _ => ("unclean", None),
+        // How a damaged log ends is not known.
+        _ if !damage.is_empty() => (None, None),
+        Tail::Clean => (Some("clean"), None),
+        Tail::Torn { at } => (Some("torn"), Some(at.get())),
+        _ => (Some("unclean"), None),
     };
+    let end = Some(found.end.get()).filter(|_| damage.is_empty());
     json!({
         "sound": damage.is_empty(), "records": found.records, "bytes": found.bytes,
-        "end": found.end.get(), "segments": found.segments, "tail": tail, "torn_at": torn_at,
+        "end": end, "segments": found.segments, "tail": tail, "torn_at": torn_at,
         "damage": damage.iter().map(gap_json).collect::<Vec<_>>(),
     })
 }

@@ -4,7 +4,6 @@ use std::thread;
 
 use duralog::sim::{Call, Fault, SimDisk};
 use duralog::{Error, Result};
-use futures_util::StreamExt;
 
 use crate::{append, append_all, number, numbers, open, options};
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::thread;
 
 use duralog::{Error, Follower, Lsn};
-use futures_util::StreamExt;
 
 use crate::{append, append_all, now, number, numbers, open};
 

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use duralog::sim::SimDisk;
 use duralog::{Error, Follower, Log, Lsn, Options, Record, SyncPolicy};
-use futures_util::StreamExt;
 
 /// Small segments, and no sync that no one asked for.
 pub(crate) fn options() -> Options {

@@ -15,12 +15,13 @@ mod words;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytesize::ByteSize;
 
 use self::figures::{Report, Settings};
 use self::machine::Machine;
 use self::scratch::Scratch;
+use crate::target::Target;
 use crate::{interrupt, out};
 
 /// Measure a machine and a directory, and what limits.
@@ -92,6 +93,7 @@ fn record_size(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let picture = args.svg.as_deref().map(Target::picture).transpose()?;
     let stop = interrupt::watched()?;
     let settings = args.settings();
     let scratch = Scratch::new(&args.dir)?;
@@ -106,8 +108,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let plotted = args.plot || io::stdout().is_terminal();
         out::print(&table::whole(&report, plotted))?;
     }
-    match &args.svg {
-        Some(path) => svg::write(&report, path).with_context(|| path.display().to_string()),
+    match picture {
+        Some(picture) => svg::write(&report, picture),
         None => Ok(()),
     }
 }

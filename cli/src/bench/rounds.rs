@@ -158,7 +158,7 @@ impl Progress<'_> {
         let line = "{msg:32} {wide_bar} {prefix} left";
         let style =
             ProgressStyle::with_template(line).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = out::bar("", cells).with_style(style);
+        let bar = out::bar("", cells, true).with_style(style);
         Progress { bar, cell, stop }
     }
 

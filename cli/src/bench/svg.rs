@@ -1,6 +1,6 @@
 //! The report as a picture: a row for each size, rates on the left, latencies on the right.
 
-use std::path::Path;
+use std::io::Write;
 
 use anyhow::{Context, Result, anyhow};
 use plotters::coord::Shift;
@@ -10,6 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::bars::decade;
 use super::figures::{Commits, Report};
 use super::words::{count, size, threads, time, times, whole};
+use crate::target::Target;
 
 const WIDTH: i32 = 1000;
 const HEAD: i32 = 92;
@@ -38,8 +39,9 @@ struct Drawn<'a> {
     cell: &'a Commits,
 }
 
-pub(crate) fn write(report: &Report, path: &Path) -> Result<()> {
-    std::fs::write(path, render(report)?).context("write")
+pub(crate) fn write(report: &Report, mut picture: Target) -> Result<()> {
+    picture.write_all(render(report)?.as_bytes()).context("the picture")?;
+    picture.finish()
 }
 
 fn render(report: &Report) -> Result<String> {

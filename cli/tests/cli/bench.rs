@@ -111,7 +111,7 @@ fn an_interrupt_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_picture_is_written_and_a_failure_to_costs_no_figures() {
+fn the_picture_is_written_and_where_it_cannot_be_nothing_is_measured() {
     let temp = tempfile::tempdir().unwrap();
     let bench = |svg: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_duralog"));
@@ -125,5 +125,5 @@ fn the_picture_is_written_and_a_failure_to_costs_no_figures() {
     let output = bench("no/a.svg");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(output.stderr).contains("no/a.svg"));
-    assert!(text(output.stdout).contains("What limits"));
+    assert!(output.stdout.is_empty());
 }

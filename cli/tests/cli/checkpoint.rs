@@ -73,3 +73,10 @@ fn a_checkpoint_needs_a_log_and_makes_none() {
     assert!(errors.contains("there is no log in"), "{errors}");
     assert!(!log.path().exists());
 }
+
+#[test]
+fn who_says_not_where_to_is_told_both_ways() {
+    let (log, _) = long();
+    let errors = log.fails(2, "checkpoint", &[]);
+    assert!(errors.contains("--to-slowest") && errors.contains("<LSN"), "{errors}");
+}

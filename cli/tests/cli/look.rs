@@ -108,6 +108,46 @@ fn the_map_is_drawn_into_a_file() {
 }
 
 #[test]
+fn no_map_takes_the_place_of_anything_but_a_map() {
+    let log = filled();
+    let segment = log.path().join("0000000000000001.seg");
+    let before = std::fs::read(&segment).unwrap();
+    let outside = log.path().with_extension("notes");
+    std::fs::write(&outside, "mine").unwrap();
+    for (path, why) in [
+        (segment.clone(), "is no picture"),
+        (log.path().join("map.svg"), "in the directory of a log"),
+        (outside.clone(), "is no picture"),
+    ] {
+        let errors = log.fails(1, "inspect", &["--svg", path.to_str().unwrap()]);
+        assert!(errors.contains(why), "{errors}");
+    }
+    let errors = log.fails(1, "export", &[log.path().join("ff.seg").to_str().unwrap()]);
+    assert!(errors.contains("in the directory of a log"), "{errors}");
+    assert_eq!(std::fs::read(segment).unwrap(), before);
+    assert_eq!(std::fs::read(outside).unwrap(), b"mine");
+    let map = log.path().with_extension("svg");
+    for _ in 0..2 {
+        log.ok("inspect", &["--svg", map.to_str().unwrap()], "");
+    }
+}
+
+/// By the manifest alone it would look sound.
+#[test]
+fn p5_damage_in_the_active_segment_is_shown_and_what_was_not_read_is_not_called_sound() {
+    let log = filled();
+    let (last, _) = log.place_of(log.append_lsns(&[], "one\ntwo\n")[0]);
+    let lsns = log.append_lsns(&[], "three\nfour\n");
+    log.scribble(lsns[0] + 8, &[0xFF]);
+    assert!(text(log.ok("inspect", &[], "")).contains('!'));
+    let shown = log.inspect();
+    let segments = shown["segments"].as_array().unwrap();
+    let state = |name: &str| segments.iter().find(|s| s["state"] == name).unwrap();
+    assert!(state("sealed")["damaged"].is_null() && state("sealed")["torn"].is_null());
+    assert!(state("active")["damaged"].as_u64().unwrap() > 0, "{last:?}");
+}
+
+#[test]
 fn who_has_the_log_open_is_told() {
     let log = TestLog::new();
     let mut appender = Appender::start(&log, &[]);
@@ -201,4 +241,17 @@ fn consumers_are_shown_and_can_be_forgotten() {
     assert_eq!(Log::open(log.path()).unwrap().consumers().len(), 1);
     log.ok("checkpoint", &["--to-slowest"], "");
     assert!(log.inspect()["checkpoint"].as_u64().unwrap() > last.get());
+}
+
+#[test]
+fn a_consumer_that_a_checkpoint_passed_is_marked() {
+    let log = filled();
+    let opened = Log::open(log.path()).unwrap();
+    opened.consumer("slow").unwrap();
+    opened.commit().unwrap();
+    opened.checkpoint(opened.durable()).unwrap();
+    opened.close().unwrap();
+    assert!(text(log.ok("consumers", &[], "")).contains("a checkpoint passed it"));
+    let shown: Value = serde_json::from_slice(&log.ok("consumers", &["--json"], "")).unwrap();
+    assert_eq!(shown["consumers"][0]["passed"], true);
 }

@@ -39,6 +39,8 @@ fn p5_all_damage_is_listed() {
     assert_eq!(output.status.code(), Some(1));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found["sound"], &found["records"]), (&false.into(), &996.into()));
+    // How it ends is not known.
+    assert!(found["tail"].is_null() && found["end"].is_null());
     assert_eq!(found["damage"][0]["lsns"][0], lsns[3]);
     let output = log.run("verify", &["--json"], "");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -156,6 +158,51 @@ fn p5_consumers_go_on_with_the_first_record_that_they_had_not_done() {
             repaired.replay_from(position).unwrap().next().map(|r| r.unwrap().payload()[0]);
         assert_eq!(record, next, "{name}");
     }
+}
+
+/// What someone else may read is not lost.
+#[test]
+fn p5_who_may_not_read_a_segment_is_told_so_and_copies_nothing() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    let (log, _) = filled();
+    let outer = log.path().parent().unwrap().to_owned();
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        chown(path, Some(NOBODY), Some(NOBODY)).is_ok()
+    };
+    let files = bytes_of(&log.path());
+    let paths = files.keys().map(|name| log.path().join(name));
+    if !paths.chain([log.path(), outer.clone()]).all(|path| set(&path, 0o755)) {
+        return eprintln!("skipped: it takes root to be another user");
+    }
+    set(&log.path().join("0000000000000002.seg"), 0);
+    let program = outer.join("duralog");
+    std::fs::copy(env!("CARGO_BIN_EXE_duralog"), &program).unwrap();
+    let into = outer.join("new");
+    let mut command = std::process::Command::new(program);
+    command.arg("repair").arg(log.path()).arg("--into").arg(&into).uid(NOBODY).gid(NOBODY);
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => return eprintln!("skipped: it cannot be run as another user: {error}"),
+    };
+    let errors = text(output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("0000000000000002.seg") && errors.contains("ermission denied"));
+    assert!(!into.exists());
+}
+
+#[test]
+fn it_is_told_which_lsns_are_new_and_when_there_was_no_need() {
+    let (log, lsns) = filled();
+    let into = log.path().with_extension("new");
+    let output = log.run("repair", &["--into", into.to_str().unwrap()], "");
+    let first = Log::open(&into).unwrap().head().get();
+    assert_ne!(first, lsns[0]);
+    let words = text(output.stdout).replace("\n  ", " ");
+    assert!(words.contains(&format!("with new LSNs, {first} to ")), "{words}");
+    assert!(text(output.stderr).contains("this log needs no repair"));
 }
 
 #[test]

@@ -29,6 +29,32 @@ fn a_log_without_records_has_no_last_one() {
     assert!(TestLog::new().fails(1, "tail", &[]).contains("no log"));
 }
 
+/// What comes before damage is not what comes last.
+#[test]
+fn p5_damage_behind_what_is_printed_is_told() {
+    let log = TestLog::new();
+    let lines: String = (0..1000).map(|i| format!("record {i}\n")).collect();
+    let lsns = log.append_lsns(&[], lines);
+    log.scribble(lsns[500] + 8, b"X");
+    for flags in [&[][..], &["-n", "1", "--durable"], &["-n", "9999"]] {
+        let output = log.run("tail", flags, "");
+        assert_eq!(output.status.code(), Some(1), "{flags:?}");
+        assert!(text(output.stdout).ends_with("record 499\n"), "{flags:?}");
+        let errors = text(output.stderr);
+        assert!(errors.contains("is damaged at offset") && errors.contains("duralog repair"));
+    }
+}
+
+#[test]
+fn who_follows_an_idle_log_ends_with_its_reader() {
+    let log = TestLog::holding("one\n");
+    let mut tail = log.command("tail", &["-f"]).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "one");
+    drop(lines);
+    assert_eq!(tail.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn each_record_comes_when_it_is_appended() {
     let log = TestLog::holding("one\ntwo\n");

@@ -98,3 +98,12 @@ fn each_command_has_an_example_and_a_page() {
         assert!(run(&["completions", "bash"]).contains(&format!("duralog,{name})")), "{name}");
     }
 }
+
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    for flag in ["--help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_duralog"));
+        assert_eq!(command.arg(flag).stdout(full).status().unwrap().code(), Some(1));
+    }
+}
