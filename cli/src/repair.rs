@@ -151,20 +151,20 @@ impl Findings {
             let new = args.into.as_ref().filter(|_| !args.dry_run);
             // A terminal would obey what may be in a name.
             let new = new.map(|new| shown(new.as_os_str().as_bytes(), usize::MAX));
-            let words = match (new, self.now) {
-                (Some(new), _) if self.as_it_was => {
+            let words = match new {
+                Some(new) if self.as_it_was => {
                     let at = self.goes_on;
                     format!(
                         "copied into {new} with a new manifest, each LSN as it was; goes on at {at}"
                     )
                 }
-                (Some(new), Some((first, end))) => {
-                    format!("copied into {new}, there with new LSNs, {first} to {end}")
-                }
-                (Some(new), None) => format!("copied into {new}"),
-                (None, _) => "would be copied".to_owned(),
+                Some(new) => format!("copied into {new}"),
+                None => "would be copied".to_owned(),
             };
             out::print(&out::wrapped(&format!("{words}: {report}")))?;
+            if let Some((first, end)) = self.now {
+                out::print(&format!("their LSNs are new: {first} to {end}\n"))?;
+            }
             if report.by_manifest && report.gaps == 0 && report.doubtful == 0 {
                 out::say("nothing is missing: this log needs no repair");
             }

@@ -200,8 +200,8 @@ fn it_is_told_which_lsns_are_new_and_when_there_was_no_need() {
     let output = log.run("repair", &["--into", into.to_str().unwrap()], "");
     let first = Log::open(&into).unwrap().head().get();
     assert_ne!(first, lsns[0]);
-    let words = text(output.stdout).replace("\n  ", " ");
-    assert!(words.contains(&format!("with new LSNs, {first} to ")), "{words}");
+    let words = text(output.stdout);
+    assert!(words.contains(&format!("their LSNs are new: {first} to ")), "{words}");
     assert!(text(output.stderr).contains("this log needs no repair"));
 }
 
