@@ -249,7 +249,10 @@ fn positions_are_those_of_the_writer() {
     let reader = options().open_reader(dir.path()).unwrap();
     let check = || {
         assert_eq!(reader.head().unwrap(), log.head());
-        assert_eq!(reader.durable().unwrap(), log.durable());
+        // What is rolled is synced in the background.
+        let before = log.durable();
+        let durable = reader.durable().unwrap();
+        assert!(before <= durable && durable <= log.durable(), "{before} {durable}");
         assert_eq!(reader.end().unwrap(), log.end());
     };
     check();
