@@ -134,6 +134,7 @@ mutant kept-of-the-manifest-alone src/inspect/beside/mod.rs 's/\(\&mut self\.not
 mutant evidence-behind-a-hole-passed-over src/walk.rs 's/data\.start < range\.end\) else/data.start <= at) else/' --test sparse p5_what_vouches
 mutant evidence-right-behind-a-hole-passed-over src/walk.rs 's/at = at\.max\(data\.start\);/at = at.max(data.start + 8192);/' --test sparse p5_what_vouches
 mutant frames-behind-a-hole-passed-over src/inspect/salvage/source.rs 's/let start = data\.start\.clamp\(at, to\);/let start = if data.start > at { to } else { at };/' --test sparse frames_are
+mutant behind-the-end-of-the-file-as-never-written src/inspect/salvage/source.rs '/fn worth_reading/,/^    }/s/let to = to\.min\(self\.len\);//' --test fuzz_corpus p11
 mutant frames-run-after-a-writer src/inspect/salvage/frames.rs 's/self\.chased > CHASES/self.chased > CHASES << 20/' --test sparse a_writer
 mutant tail-silent-at-damage cli/src/tail.rs 's/break Ok\(damage\.map_or\(Ok\(\(\)\), Err\)\)/break Ok({ drop(damage); Ok(()) })/' -p duralog-cli --test cli p5_damage_behind
 mutant unreadable-taken-for-lost src/inspect/salvage/plan.rs 's/Err\(e\) if is_of_the_caller\(\&e\) =>/Err(e) if is_of_the_caller(\&e) \&\& name.is_empty() =>/' -p duralog-cli --test cli p5_who_may

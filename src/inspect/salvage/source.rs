@@ -246,9 +246,10 @@ impl<F: ReadAt> Source<F> {
         (read == len && frame::is_valid(spot.head, &payload, here)).then_some(payload)
     }
 
-    /// `at`, or how far behind it all was never written; at most `to`.
+    /// `at`, or how far behind it all was never written; at most `to`, and the end of the file, behind which nothing is known.
     fn worth_reading(&mut self, at: u64, to: u64) -> u64 {
-        if !self.skips || self.data.contains(&at) {
+        let to = to.min(self.len);
+        if !self.skips || at >= to || self.data.contains(&at) {
             return at;
         }
         let Ok(file) = &self.file else { return at };
