@@ -151,7 +151,7 @@ fn highest_mark(
         let mut next = at.saturating_add(PIECE).min(range.end);
         let mut last = next;
         if access == Access::Read {
-            let data = scan.next_data(at).map_err(|e| Error::io("lseek", path, e))?;
+            let data = scan.next_data(at);
             let Some(data) = data.filter(|data| data.start < range.end) else { break };
             at = at.max(data.start);
             next = at.saturating_add(PIECE).min(range.end).min(data.end);

@@ -139,7 +139,7 @@ mutant frames-run-after-a-writer src/inspect/salvage/frames.rs 's/self\.chased >
 mutant tail-silent-at-damage cli/src/tail.rs 's/break Ok\(damage\.map_or\(Ok\(\(\)\), Err\)\)/break Ok({ drop(damage); Ok(()) })/' -p duralog-cli --test cli p5_damage_behind
 mutant unreadable-taken-for-lost src/inspect/salvage/plan.rs 's/Err\(e\) if is_of_the_caller\(\&e\) =>/Err(e) if is_of_the_caller(\&e) \&\& name.is_empty() =>/' -p duralog-cli --test cli p5_who_may
 mutant active-segment-by-the-manifest cli/src/map.rs 's/segment\.state != SegmentState::Sealed;/segment.state != SegmentState::Sealed \&\& segment.end.is_none();/' -p duralog-cli --test cli p5_damage_in_the_active
-mutant picture-over-anything cli/src/target.rs 's/found\.is_file\(\) \&\& is_picture\(path\)\?/found.is_file() || is_picture(path)?/' -p duralog-cli --test cli no_map
+mutant picture-over-anything cli/src/target.rs 's/is_file\(\) \&\& is_picture/is_file() || is_picture/' -p duralog-cli --test cli no_map
 mutant deep-stops-at-damage src/inspect/salvage/deep.rs 's/Found::Gap\(gap\) => part\.damage\.push\(gap\),/Found::Gap(_) => break,/' --test pieces p5_a_deep
 mutant deep-passes-over-what-is-open src/inspect/salvage/deep.rs 's/Some\(Error::Corrupt\(at\)\) => damage\.push\(Gap::of\(\*at\)\),/Some(Error::Corrupt(_)) => {}/' --test pieces p5_a_deep
 mutant rebuilt-goes-on-where-segments-may-be-gone src/inspect/salvage/plan.rs 's/\(end \+ UNSEEN\)\.min/end.min/' -p duralog-cli --test cli p5_a_lost

@@ -16,7 +16,8 @@ use crate::out;
 
 /// Append lines of standard input, each as a record.
 ///
-/// The bytes as they are, without the newline. Ctrl-C ends the input as its end does, with an exit code of 1.
+/// The bytes as they are, without the newline. Ctrl-C ends the input, with an exit code of 1; a line that it cuts short is
+/// left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: printf 'one\\ntwo\\n' | duralog append my-log --print-lsn")]
 pub(crate) struct Args {
@@ -66,7 +67,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let log = options.open(&args.dir)?;
     // Only now: an opening is better ended at once.
-    let input = Interrupt::watched()?.ends(lines::stdin().context("standard input")?)?;
+    let interrupt = Interrupt::watched()?;
+    let input = interrupt.ends(lines::stdin().context("standard input")?)?;
     if let Tail::Torn { at } = log.recovery().tail {
         out::say(format_args!("a torn tail, never acknowledged, was cut at LSN {at}"));
     }
@@ -75,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         session.printer =
             Some(Printer { out: BufWriter::new(io::stdout()), waiting: VecDeque::new() });
     }
-    let fed = session.feed(input);
+    let fed = session.feed(input, &interrupt);
     // Whatever ended the input, what was appended before is committed and acknowledged.
     let committed = session.commit();
     let closed = log.close().context("close");
@@ -92,14 +94,14 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Appends until the input ends, or no one reads the LSNs any more.
-    fn feed(&mut self, input: Input) -> Result<()> {
+    fn feed(&mut self, input: Input, interrupt: &Interrupt) -> Result<()> {
         let mut lines = Lines::new(input);
         loop {
             let waiting = self.printer.as_ref().is_some_and(|printer| !printer.waiting.is_empty());
             let patience = waiting.then(|| self.sync.patience());
             let number = self.done.records + 1;
-            let next =
-                lines.next(patience).with_context(|| format!("line {number} of standard input"))?;
+            let next = interrupt.check().and_then(|()| Ok(lines.next(patience)?));
+            let next = next.with_context(|| format!("line {number} of standard input"))?;
             let flow = match next {
                 Next::End => return Ok(()),
                 Next::Pause => self.commit()?,

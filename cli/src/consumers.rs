@@ -93,7 +93,9 @@ impl Shown {
                 name: name.to_owned(),
                 kind,
                 position: position.get(),
-                passed: kind == "consumer" && position < summary.head.min(summary.checkpoint),
+                passed: kind == "consumer"
+                    && position < summary.head
+                    && (summary.checkpoint.get() == 0 || position < summary.checkpoint),
                 lag: end.saturating_sub(position.get()),
                 segments: above.clone().count(),
                 bytes: above.map(|segment| segment.size).sum(),

@@ -82,8 +82,8 @@ struct Export<'a> {
 
 impl Export<'_> {
     fn write_file(&mut self, file: &Path) -> Result<()> {
-        let target = Target::new(file)?;
         self.interrupted = Some(interrupt::watched()?);
+        let target = Target::new(file)?;
         let named = || file.display().to_string();
         let mut out = BufWriter::new(target);
         self.copy(&mut out).with_context(named)??;

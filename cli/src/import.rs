@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut imported = Ok(());
     for (path, file) in files {
         let before = records;
-        let fed = feed(&log, interrupt.ends(file)?, args.format, |len| {
+        let fed = feed(&log, interrupt.ends(file)?, &interrupt, args.format, |len| {
             records += 1;
             bytes += len as u64;
             bar.inc(len as u64 + args.format.overhead());
@@ -108,13 +108,20 @@ fn open(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn feed(log: &Log, file: Input, format: Format, mut done: impl FnMut(usize)) -> Result<()> {
+fn feed(
+    log: &Log,
+    file: Input,
+    interrupt: &Interrupt,
+    format: Format,
+    mut done: impl FnMut(usize),
+) -> Result<()> {
     match format {
         Format::Lines => {
             let mut lines = Lines::new(file);
             while let Next::Line(record) = lines.next(None)? {
                 log.append(record)?;
                 done(record.len());
+                interrupt.check()?;
             }
         }
         Format::LengthPrefixed => {
@@ -122,6 +129,7 @@ fn feed(log: &Log, file: Input, format: Format, mut done: impl FnMut(usize)) -> 
             while let Some(record) = records.next()? {
                 log.append(record)?;
                 done(record.len());
+                interrupt.check()?;
             }
         }
     }

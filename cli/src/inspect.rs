@@ -72,7 +72,7 @@ struct Segment<'a> {
     size: u64,
     /// Bytes, by the map.
     used: u64,
-    /// Of a segment that was read.
+    /// Of a segment that was read, or whose file is not as it must be.
     torn: Option<u64>,
     damaged: Option<u64>,
     records: Option<u64>,
@@ -106,7 +106,10 @@ impl<'a> Segment<'a> {
             size: info.size,
             used: map.map_or(0, |map| map.bytes_of(What::Used)),
             torn: read.map(|map| map.bytes_of(What::Torn)),
-            damaged: read.map(|map| map.bytes_of(What::Damaged)),
+            // A file that is missing, or of another length, need not be read.
+            damaged: map
+                .map(|map| map.bytes_of(What::Damaged))
+                .filter(|n| *n > 0 || read.is_some()),
             records: read.map(|map| map.records),
             marks: read.map(|map| map.mark_count),
         }

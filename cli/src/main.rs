@@ -26,6 +26,7 @@ mod torture;
 mod truncate;
 mod verify;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -98,11 +99,14 @@ fn main() -> ExitCode {
         Some(part) => part.run(),
         None => match Cli::try_parse() {
             Ok(cli) => cli.command.run(),
-            // Help and the version are no errors, unless no one can be given them.
-            Err(asked) if asked.print().is_ok() => {
-                return ExitCode::from(u8::try_from(asked.exit_code()).unwrap_or(WRONG_USAGE));
+            Err(asked) => {
+                let code = u8::try_from(asked.exit_code()).unwrap_or(WRONG_USAGE);
+                // Help and the version are no errors, unless no one can be given them.
+                return match asked.print() {
+                    Err(e) if code == 0 && e.kind() != ErrorKind::BrokenPipe => ExitCode::FAILURE,
+                    _ => ExitCode::from(code),
+                };
             }
-            Err(_) => return ExitCode::FAILURE,
         },
     };
     let Err(error) = done else { return ExitCode::SUCCESS };

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::Mode;
 use tempfile::NamedTempFile;
 
 use crate::out;
@@ -25,12 +27,25 @@ impl Target {
 
     /// It may take the place of a picture that was made before, and of nothing else.
     pub(crate) fn picture(path: &Path) -> Result<Target> {
-        match path.symlink_metadata() {
-            Ok(found) if !(found.is_file() && is_picture(path)?) => {
-                bail!("{} exists already, and is no picture", path.display())
-            }
-            _ => Target::of(path, true),
+        let is_there = match path.symlink_metadata() {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        };
+        let target = Target::of(path, is_there)?;
+        target.check_picture()?;
+        // As any other file is made: with what the umask leaves.
+        let mode = fs::Permissions::from_mode(0o666 & !umask());
+        target.temp.as_file().set_permissions(mode).with_context(|| path.display().to_string())?;
+        Ok(target)
+    }
+
+    fn check_picture(&self) -> Result<()> {
+        let is_file = || self.path.symlink_metadata().is_ok_and(|found| found.is_file());
+        if self.replaces && !(is_file() && is_picture(&self.path)?) {
+            bail!("{} exists already, and is no picture", self.path.display());
         }
+        Ok(())
     }
 
     fn of(path: &Path, replaces: bool) -> Result<Target> {
@@ -43,6 +58,7 @@ impl Target {
     }
 
     pub(crate) fn finish(self) -> Result<()> {
+        self.check_picture()?;
         let named = || self.path.display().to_string();
         out::sync(self.temp.as_file()).with_context(named)?;
         let kept = if self.replaces {
@@ -69,6 +85,13 @@ impl Write for Target {
 pub(crate) fn parent(path: &Path) -> &Path {
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
+}
+
+/// Of this process; to read it is to set it.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(mask);
+    mask.bits()
 }
 
 fn is_picture(path: &Path) -> Result<bool> {

@@ -12,6 +12,7 @@ use rustix::io::{Errno, pread, pwrite, pwritev, retry_on_intr};
 use rustix::thread::futex;
 
 use super::disk::Opened;
+use super::safety::tells_holes;
 use super::{Blocks, DIRECT_ALIGN, File, Region, Status, Writer, extents};
 
 /// Small enough for a near cache, and aligned as direct writes need it.
@@ -64,18 +65,21 @@ impl File for DiskFile {
         extents::blocks(&self.fd, from, self.status()?.len)
     }
 
-    /// lseek(2): ext4, xfs, btrfs and tmpfs look into the page cache for what is only allocated. A file system that does not
-    /// know calls all of it data.
+    /// lseek(2). Of file systems that look into the page cache for what is only allocated; of others all is data, whatever they
+    /// say.
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        if !tells_holes(&self.fd)? {
+            return Ok(Some(offset..u64::MAX));
+        }
         self.read_ahead(false)?;
         let found = fs::seek(&self.fd, SeekFrom::Data(offset)).and_then(|start| {
             let end = fs::seek(&self.fd, SeekFrom::Hole(start))?;
-            Ok(start..end)
+            // A page of the cache that went in between.
+            Ok(start..if end > start { end } else { u64::MAX })
         });
         match found {
             Ok(data) => Ok(Some(data)),
             Err(Errno::NXIO) => Ok(None),
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset..u64::MAX)),
             Err(error) => Err(error.into()),
         }
     }

@@ -16,6 +16,17 @@ use rustix::fs;
 
 const EXT: i64 = 0xEF53;
 const TMPFS: i64 = 0x0102_1994;
+const XFS: i64 = 0x5846_5342;
+const BTRFS: i64 = 0x9123_683E;
+
+/// Whether what lseek(2) calls a hole holds nothing, also where it was stored to and not yet written. iomap_seek_data looks at
+/// the page cache of what is only allocated (ext4, xfs), as btrfs and tmpfs do; FUSE asks its server, which knows nothing of
+/// the cache.
+pub(super) fn tells_holes(fd: impl std::os::fd::AsFd) -> io::Result<bool> {
+    let kind = fs::fstatfs(&fd)?.f_type;
+    #[allow(clippy::useless_conversion, reason = "f_type is not 64 bits wide everywhere")]
+    Ok([EXT, TMPFS, XFS, BTRFS].contains(&i64::from(kind)))
+}
 
 /// Whether a store into an allocated, written file on the file system of `fd` never is a signal.
 pub(super) fn stores_are_safe(fd: impl std::os::fd::AsFd) -> io::Result<bool> {

@@ -93,8 +93,8 @@ fn record_size(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let picture = args.svg.as_deref().map(Target::picture).transpose()?;
     let stop = interrupt::watched()?;
+    let picture = args.svg.as_deref().map(Target::picture).transpose()?;
     let settings = args.settings();
     let scratch = Scratch::new(&args.dir)?;
     let machine = Machine::of(scratch.path())?;

@@ -34,6 +34,9 @@ fn each_file_is_listed_with_what_it_is_for() {
     let listed: Value = serde_json::from_slice(&log.ok("ls", &["--json"], "")).unwrap();
     let missing = listed.as_array().unwrap().iter().find(|file| file["what"] == "missing");
     assert_eq!(missing.unwrap()["file"], "0000000000000002.seg");
+    let shown = log.inspect();
+    let hurt = shown["segments"].as_array().unwrap().iter().find(|s| !s["damaged"].is_null());
+    assert_eq!(hurt.unwrap()["file"], "0000000000000002.seg");
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn no_map_takes_the_place_of_anything_but_a_map() {
     let outside = log.path().with_extension("notes");
     std::fs::write(&outside, "mine").unwrap();
     for (path, why) in [
-        (segment.clone(), "is no picture"),
+        (segment.clone(), "in the directory of a log"),
         (log.path().join("map.svg"), "in the directory of a log"),
         (outside.clone(), "is no picture"),
     ] {

@@ -30,7 +30,7 @@ pub enum Piece {
     Segment(SegmentPiece),
     /// A frame that is valid where it stands.
     Frame(Frame),
-    /// No valid frame begins in these bytes.
+    /// Of these bytes no frame is shown.
     Hole(Hole),
 }
 
@@ -100,12 +100,12 @@ pub struct Hole {
     pub what: String,
 }
 
-/// What bytes are in which no valid frame begins.
+/// What bytes are of which no frame is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HoleKind {
-    /// Behind the last frame: nothing was begun here, or all that the log says of the segment lies before. Also in a file that is
-    /// left over, in which nothing can be missing.
+    /// Behind the last frame: nothing was begun here, or all that the log says of the segment lies before; or a running writer has
+    /// gone on here since. Also in a file that is left over, in which nothing can be missing.
     Free,
     /// Behind the last frame something was begun: a torn tail, or damage. [`Salvage`](super::Salvage) tells them apart.
     Torn,
@@ -224,7 +224,7 @@ impl Frames {
         let bound = if let Ends::At(end) = planned.ends { Some(end) } else { None };
         let (source, _) = open(&self.disk, planned);
         self.walk = Some(Walk::new(source.skipping(), identity.size, bound));
-        self.looked_at = None;
+        (self.looked_at, self.chased) = (None, 0);
         self.ended = bound.unwrap_or(DATA_START);
         Some(Piece::Segment(SegmentPiece {
             file: planned.file.clone(),

@@ -90,7 +90,7 @@ pub(super) fn plan(disk: &Disk) -> Result<Plan> {
         },
         Err(Error::Corrupt(damage)) => damage.what,
         // What cannot be read is lost too; if that is the watermark, the manifest still holds.
-        Err(Error::Io { op: "pread", path, source }) => {
+        Err(Error::Io { op: "pread", path, source }) if !is_of_the_caller(&source) => {
             let what = format!("it cannot be read: {source}");
             if let Some(manifest) = manifest_alone(disk) {
                 let note = Gap::note(path, None, 0..0, what);
@@ -348,7 +348,8 @@ impl Plan {
             let Identity { base, size, .. } = planned.identity;
             let (mut source, _) = open(disk, planned);
             let begun = self.durable > base + DATA_START;
-            if begun || source.find(DATA_START, size, |_| true).is_some() {
+            let is_known = begun || source.absent().is_some();
+            if is_known || source.find(DATA_START, size, |_| true).is_some() {
                 break;
             }
             planned.ends = Ends::Unused;

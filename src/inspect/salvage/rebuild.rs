@@ -59,6 +59,10 @@ impl Salvage {
         }
         let source = open_directory(dir.as_ref())?;
         let Some(manifest) = of_headers(&source, &salvage.notes)? else { return Ok(None) };
+        // What could be read a moment ago cannot any more.
+        if manifest.0.durable < salvage.report.lsns.end.get() {
+            return Ok(None);
+        }
         let into = into.as_ref();
         create_directory(into).map_err(|e| Error::io("mkdir", into, e))?;
         let target = open_directory(into)?;
