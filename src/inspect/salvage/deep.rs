@@ -41,7 +41,8 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the directory or what is not sealed cannot be read, those of [`open`](Inspector::open), and
+    /// [`Error::Io`] if the directory or what is not sealed cannot be read, or a segment not by this process (as
+    /// [`Salvage::open`](super::Salvage::open) says), those of [`open`](Inspector::open), and
     /// [`Error::Gone`] if a running writer takes segments away faster than they are read. Damage is no error here.
     ///
     /// ```

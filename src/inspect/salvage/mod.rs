@@ -113,7 +113,8 @@ impl Salvage {
     /// # Errors
     ///
     /// [`Error::NoLog`], [`Error::NotALog`], [`Error::UnsupportedFormat`] (the manifest), [`Error::Io`] if
-    /// the directory cannot be read. Damage is no error here.
+    /// the directory cannot be read, or a segment not by this process: for want of permission, descriptors or memory, which
+    /// says nothing of its bytes. Damage is no error here, nor are sectors that cannot be read.
     ///
     /// ```
     /// use duralog::inspect::{Found, Salvage};
