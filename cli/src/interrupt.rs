@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::Signal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// True from the first one on, which the command ends by itself; the second one ends the program at once.
 pub(crate) fn watched() -> Result<Arc<AtomicBool>> {
@@ -19,37 +20,47 @@ pub(crate) fn watched() -> Result<Arc<AtomicBool>> {
     Ok(interrupted)
 }
 
+/// Signals that are ignored stay so: who was started by `nohup`, say, goes on when its terminal has gone.
 fn on_first(act: impl FnOnce() + Send + 'static) -> Result<()> {
-    let mut act = Some(act);
-    let noted = ctrlc::set_handler(move || match act.take() {
-        Some(act) => act(),
-        None => std::process::exit(1),
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let heeded = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !ignores(&status, *signal));
+    let mut signals = Signals::new(heeded).context("signals")?;
+    let thread = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut act = Some(act);
+        for _ in signals.forever() {
+            match act.take() {
+                Some(act) => act(),
+                None => std::process::exit(1),
+            }
+        }
     });
-    noted.context("signals")
+    thread.map(drop).context("signals")
+}
+
+/// By a line of /proc/self/status: signal 1 is the lowest bit.
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
 }
 
 /// What ends each [`Input`] at the first interrupt, also one that waits for its next byte.
 pub(crate) struct Interrupt {
-    /// Its other end is dropped then; it is held here if no interrupt can come.
+    /// Its other end is dropped then.
     watched: UnixStream,
-    _held: Option<UnixStream>,
     came: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Who was started to ignore one of these signals, by `nohup` say, is left as it was.
     pub(crate) fn watched() -> Result<Interrupt> {
         let (held, watched) = UnixStream::pair().context("signals")?;
         let came = Arc::new(AtomicBool::new(false));
-        if is_ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default()) {
-            return Ok(Interrupt { watched, _held: Some(held), came });
-        }
         let flag = Arc::clone(&came);
         on_first(move || {
             flag.store(true, Ordering::Release);
             drop(held);
         })?;
-        Ok(Interrupt { watched, _held: None, came })
+        Ok(Interrupt { watched, came })
     }
 
     pub(crate) fn ends(&self, file: File) -> io::Result<Input> {
@@ -61,14 +72,6 @@ impl Interrupt {
         ensure!(!self.came.load(Ordering::Acquire), "interrupted");
         Ok(())
     }
-}
-
-/// Whether one of the signals is ignored that end the input: a line of /proc/self/status, signal 1 the lowest bit.
-fn is_ignored(status: &str) -> bool {
-    let signals = [Signal::HUP, Signal::INT, Signal::TERM];
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    signals.iter().any(|signal| mask >> (signal.as_raw() - 1) & 1 == 1)
 }
 
 /// A file, a pipe or a terminal, until an interrupt: from then on each read fails.
@@ -104,9 +107,8 @@ mod tests {
 
     #[test]
     fn a_signal_that_is_ignored_is_seen() {
-        assert!(!is_ignored("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"));
-        for mask in ["0000000000001001", "0000000000000002", "0000000000004000"] {
-            assert!(is_ignored(&format!("SigIgn:\t{mask}\nSigCgt:\t0\n")), "{mask}");
-        }
+        let status = "SigBlk:\t0000000000000002\nSigIgn:\t0000000000005001\nSigCgt:\t2\n";
+        assert!(ignores(status, SIGHUP) && ignores(status, SIGTERM) && !ignores(status, SIGINT));
+        assert!(!ignores("", SIGHUP));
     }
 }
