@@ -321,10 +321,10 @@ impl Scan {
         Ok(highest)
     }
 
-    /// Where the file may hold something, at `offset` or behind it; where that is not known, all of it may. Of what lies behind
-    /// that nothing is read without need: it would be in the page cache then, and held for something.
+    /// Where the file may hold something, at `offset` or behind it. Of what lies behind that nothing is read without need: it would
+    /// be in the page cache then, and held for something.
     pub(crate) fn next_data(&mut self, offset: u64) -> Option<Range<u64>> {
-        let data = self.window.file.next_data(offset).unwrap_or(Some(offset..u64::MAX));
+        let data = self.window.file.next_data(offset);
         self.window.until = data.as_ref().map_or(self.window.len, |data| data.end);
         data
     }

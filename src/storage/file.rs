@@ -67,21 +67,20 @@ impl File for DiskFile {
 
     /// lseek(2). Of file systems that look into the page cache for what is only allocated; of others all is data, whatever they
     /// say.
-    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        if !tells_holes(&self.fd)? {
-            return Ok(Some(offset..u64::MAX));
+    fn next_data(&self, offset: u64) -> Option<Range<u64>> {
+        let all = offset..u64::MAX;
+        if !tells_holes(&self.fd).unwrap_or(false) || self.read_ahead(false).is_err() {
+            return Some(all);
         }
-        self.read_ahead(false)?;
-        let found = fs::seek(&self.fd, SeekFrom::Data(offset)).and_then(|start| {
-            let end = fs::seek(&self.fd, SeekFrom::Hole(start))?;
-            // A page of the cache that went in between.
-            Ok(start..if end > start { end } else { u64::MAX })
-        });
-        match found {
-            Ok(data) => Ok(Some(data)),
-            Err(Errno::NXIO) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let start = match fs::seek(&self.fd, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return None,
+            Err(_) => return Some(all),
+        };
+        let end = fs::seek(&self.fd, SeekFrom::Hole(start));
+        // No further than where it began: a page of the cache went in between.
+        let end = end.ok().filter(|end| *end > start);
+        Some(start..end.unwrap_or(u64::MAX))
     }
 
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -116,10 +116,10 @@ pub(crate) trait File: Send + Sync + Debug {
     fn status(&self) -> io::Result<Status>;
     /// What the file system's map of the file says from `from` on. What is dirty may count or not.
     fn blocks(&self, from: u64) -> io::Result<Blocks>;
-    /// The first bytes at `offset` or behind it that may not read as zero. None: there are none. What is only allocated counts
-    /// as zero, if the page cache holds nothing of it; so that this stays, reads through this handle bring in nothing that
-    /// lies behind them from now on.
-    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
+    /// The first bytes at `offset` or behind it that may not read as zero: where that is not known, all of them. None: there
+    /// are none. What is only allocated counts as zero, if the page cache holds nothing of it; so that this stays, reads
+    /// through this handle bring in nothing that lies behind them from now on.
+    fn next_data(&self, offset: u64) -> Option<Range<u64>>;
     /// Reads until `to` is full or the file ends; the number of bytes read.
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes`. After an error any part of them may have been written.

@@ -62,7 +62,7 @@ impl ReadAt for Arc<dyn File> {
     }
 
     fn next_data(&self, offset: u64) -> Option<Range<u64>> {
-        (**self).next_data(offset).unwrap_or(Some(offset..u64::MAX))
+        (**self).next_data(offset)
     }
 }
 
