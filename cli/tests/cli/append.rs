@@ -1,8 +1,6 @@
 //! What becomes a record, and what is printed of it.
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::common::{Appender, TestLog, text};
+use crate::common::{Appender, TestLog, interrupt, text};
 
 #[test]
 fn any_bytes_come_back_as_they_went_in() {
@@ -146,7 +144,7 @@ fn an_interrupt_ends_it_as_the_end_of_the_input_does() {
     let mut appender = Appender::start(&log, &[]);
     appender.feed("one\ntwo\nhalf of a li");
     let lsns = [appender.next_lsn(), appender.next_lsn()];
-    kill_process(Pid::from_child(&appender.child), Signal::INT).unwrap();
+    interrupt(&appender.child);
     let output = appender.child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let errors = text(output.stderr);

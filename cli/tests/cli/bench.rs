@@ -4,10 +4,9 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::common::{TestLog, text};
+use crate::common::{TestLog, interrupt, text};
 
 /// As short as it gets: the figures are not looked at.
 const SHORT: [&str; 8] =
@@ -102,7 +101,7 @@ fn an_interrupt_leaves_nothing_behind() {
     while fs::read_dir(log.path()).map_or(0, Iterator::count) == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    interrupt(&child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let errors = text(output.stderr);

@@ -4,9 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::common::{TestLog, text};
+use crate::common::{TestLog, interrupt, text};
 
 fn file(dir: &tempfile::TempDir, name: &str, bytes: &[u8]) -> String {
     let path = dir.path().join(name);
@@ -67,7 +65,7 @@ fn an_import_that_is_interrupted_says_how_far_it_came() {
         while text(log.run("dump", &[], "").stdout).matches("record").count() < 2 {
             std::thread::sleep(Duration::from_millis(5));
         }
-        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        interrupt(&child);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let errors = text(output.stderr);

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Far more than a sync takes, and less than a hang.
@@ -97,6 +98,16 @@ impl TestLog {
         let file = File::options().write(true).open(file).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, bytes, offset).unwrap();
     }
+}
+
+/// As Ctrl-C does; where that is ignored, as by whatever a script runs in the background, as a request to terminate does.
+pub(crate) fn interrupt(child: &Child) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+    let is_ignored = ignored >> (Signal::INT.as_raw() - 1) & 1 == 1;
+    let signal = if is_ignored { Signal::TERM } else { Signal::INT };
+    kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 pub(crate) fn text(bytes: Vec<u8>) -> String {
