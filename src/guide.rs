@@ -35,3 +35,6 @@ pub mod ch10_measuring {}
 
 #[doc = include_str!("../docs/guide/11-comparison.md")]
 pub mod ch11_comparison {}
+
+#[doc = include_str!("../docs/guide/12-environment.md")]
+pub mod ch12_environment {}
