@@ -326,4 +326,6 @@ mutant journal-not-asked src/segment/blocks.rs 's/file.probe_journal\(\).map_err
 mutant filled-and-not-synced src/segment/file.rs 's/direct.sync\(\).map_err/std::io::Result::Ok(()).map_err/' $sim unwritten
 mutant fresh-block-stored-into src/segment/grain.rs 's/if end <= self.fresh \|\| self.is_fine\(at, end\)/if end > 0 || self.is_fine(at, end)/' --lib grain
 interleaved filled-under-an-appender src/segment/grain.rs 's/self.filling.is_some_and\(\|from\| end.min\(self.size\) > from\)/end > self.size \&\& self.filling.is_some()/' p1_what_is_filled
+mutant zeros-searched src/format/mod.rs 's/Some\(\*block\) != ZEROS.get\(..block.len\(\)\)/!block.is_empty()/' --lib the_search_for_marks
+mutant half-a-block-taken-for-all src/format/mod.rs 's/Some\(\*block\) != ZEROS.get\(..block.len\(\)\)/block.get(..2048) != ZEROS.get(..block.len().min(2048))/' --lib p5_a_search
 exit $survived

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::format::frame::{self, Head, Kind, MARK_LEN, Place};
 use crate::format::notes::Note;
-use crate::format::{ALIGN, DATA_START, END_ROOM};
+use crate::format::{ALIGN, DATA_START, END_ROOM, blocks_with_data};
 use crate::storage::{DIRECT_ALIGN, File};
 
 const CHUNK: usize = 1 << 20;
@@ -139,6 +139,9 @@ pub(crate) struct Scan<B = Window> {
     pub(crate) bytes: u64,
     in_batch: (u64, u64),
     small: bool,
+    /// Positions at which the search for marks looked for the head of one.
+    #[cfg(test)]
+    looked_at: usize,
 }
 
 /// One step of a walk.
@@ -160,6 +163,8 @@ impl<B: Bytes> Scan<B> {
             bytes: 0,
             in_batch: (0, 0),
             small: false,
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -292,8 +297,9 @@ impl Scan {
         self.place.offset
     }
 
-    /// The highest durable LSN that a valid mark names which begins in `range`. Looks at every position: where
-    /// committed frames are damaged, nothing says where the next begins.
+    /// The highest durable LSN that a valid mark names which begins in `range`. Looks at every position that is not in a block
+    /// of zeros: where committed frames are damaged, nothing says where the next begins. The zeros are read like all else, and
+    /// no file system's word is taken for them; a disk need not be, for blocks that were only allocated.
     pub(crate) fn highest_mark_in(&mut self, range: Range<u64>) -> io::Result<Option<u64>> {
         let mut highest = None;
         let mut at = range.start.next_multiple_of(ALIGN).max(DATA_START);
@@ -304,15 +310,19 @@ impl Scan {
             let len = (end - at).min(CHUNK as u64 / 16);
             let bytes = self.window.get(at, usize::try_from(len).unwrap_or(0))?;
             let Some(bytes) = bytes else { break };
-            for (start, _) in bytes.chunks_exact(8).enumerate().filter(|(_, b)| frame::says_mark(b))
-            {
-                let start = start * 8;
-                let here = Place { offset: at + start as u64, ..self.place };
-                let candidate = bytes.get(start..).unwrap_or(&[]);
-                let head = candidate.first_chunk().and_then(|first| frame::head(*first, here));
-                let payload = candidate.get(8..24).unwrap_or(&[]);
-                if head.is_some_and(|head| frame::is_valid(head, payload, here)) {
-                    highest = highest.max(Some(frame::operand(payload)));
+            for (start, block) in blocks_with_data(bytes) {
+                #[cfg(test)]
+                {
+                    self.looked_at += block.len() / 8;
+                }
+                for start in frame::mark_heads(block).map(|within| start + within) {
+                    let here = Place { offset: at + start as u64, ..self.place };
+                    let candidate = bytes.get(start..).unwrap_or(&[]);
+                    let head = candidate.first_chunk().and_then(|first| frame::head(*first, here));
+                    let payload = candidate.get(8..24).unwrap_or(&[]);
+                    if head.is_some_and(|head| frame::is_valid(head, payload, here)) {
+                        highest = highest.max(Some(frame::operand(payload)));
+                    }
                 }
             }
             // The next look begins where a mark might have begun that this one did not see whole.
@@ -339,3 +349,6 @@ impl Scan {
         (self.open_batch, self.in_batch) = (None, (0, 0));
     }
 }
+
+#[cfg(test)]
+mod tests;

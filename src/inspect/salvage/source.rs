@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::format::frame::{self, HEADER_LEN, Head, Kind, MARK_LEN, Place};
 use crate::format::header::Identity;
-use crate::format::{ALIGN, DATA_START};
+use crate::format::{ALIGN, DATA_START, blocks_with_data};
 use crate::storage::File;
 
 /// Read at once.
@@ -278,12 +278,17 @@ impl<F: ReadAt> Source<F> {
             self.passed(end - at);
             let place = self.place;
             if let Some(bytes) = self.get(at, usize::try_from(end - at).ok()?) {
-                let words = bytes.chunks_exact(8).map(|word| <[u8; 8]>::try_from(word).ok());
-                let heads = (at..end).step_by(8).zip(words).filter(|(offset, word)| {
-                    let here = Place { offset: *offset, ..place };
-                    word.and_then(|word| frame::head(word, here)).is_some()
-                });
-                candidates.extend(heads.map(|(offset, _)| offset));
+                for (start, block) in blocks_with_data(bytes) {
+                    let mut here = Place { offset: at + start as u64, ..place };
+                    // Not by adapters, like `mark_heads`.
+                    let mut rest = block;
+                    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+                        if frame::head(*word, here).is_some() {
+                            candidates.push(here.offset);
+                        }
+                        (rest, here.offset) = (behind, here.offset + ALIGN);
+                    }
+                }
             }
             let found = candidates.drain(..).find_map(|offset| self.frame(offset).filter(&fits));
             if found.is_some() {
@@ -318,7 +323,8 @@ impl<F: ReadAt> Source<F> {
             let bytes = usize::try_from(end - at).ok().and_then(|len| self.get(at, len));
             // What cannot be read is no free space.
             let begun = bytes.map_or(Some(end - at), |bytes| {
-                bytes.iter().rposition(|byte| *byte != 0).map(|at| at as u64 + 1)
+                let (start, block) = blocks_with_data(bytes).last()?;
+                block.iter().rposition(|byte| *byte != 0).map(|at| (start + at) as u64 + 1)
             });
             last = begun.map_or(last, |begun| at + begun);
             at = end;
