@@ -172,10 +172,10 @@ impl Options {
         self
     }
 
-    /// Bytes of the largest record.
+    /// Sets the bytes of the largest record.
     ///
-    /// Default: 16 MiB, or what fits in a segment if that is less. Range: 0 to what fits in a
-    /// segment ([`segment_size`](Options::segment_size) less 4168 bytes), 2^28 - 1 at most.
+    /// Default: 16 MiB, or what fits in a segment if that is less. Range: 0 to
+    /// [`largest_record`](Options::largest_record), or opening fails with [`Error::InvalidOption`].
     ///
     /// ```
     /// let options = duralog::Options::new().max_record_size(64 << 10);
@@ -254,9 +254,23 @@ impl Options {
         self
     }
 
+    /// Returns the bytes of the largest record that a segment of this [`segment_size`](Options::segment_size) can
+    /// hold: the segment less 4160 bytes, 2^28 - 1 at most. [`max_record_size`](Options::max_record_size) allows no more.
+    ///
+    /// ```
+    /// let options = duralog::Options::new().segment_size(64 << 10);
+    /// assert_eq!(options.largest_record(), (64 << 10) - 4160);
+    /// let options = options.max_record_size((64 << 10) - 4160); // whatever fits
+    /// # drop(options);
+    /// ```
+    #[must_use]
+    pub fn largest_record(&self) -> usize {
+        format::payload_capacity(self.segment_size)
+    }
+
     /// The largest record that these options allow.
     pub(crate) fn record_limit(&self) -> usize {
-        let fits = format::payload_capacity(self.segment_size);
+        let fits = self.largest_record();
         self.max_record_size.unwrap_or_else(|| fits.min(DEFAULT_MAX_RECORD_SIZE))
     }
 
@@ -276,7 +290,7 @@ impl Options {
             let range = format!("0 to {MAX_SPARE_SEGMENTS}");
             return invalid("spare_segments", self.spare_segments as u64, range);
         }
-        let fits = format::payload_capacity(self.segment_size);
+        let fits = self.largest_record();
         if self.record_limit() > fits {
             let range = format!("0 to {fits} in segments of {} bytes", self.segment_size);
             return invalid("max_record_size", self.record_limit() as u64, range);

@@ -328,4 +328,6 @@ mutant fresh-block-stored-into src/segment/grain.rs 's/if end <= self.fresh \|\|
 interleaved filled-under-an-appender src/segment/grain.rs 's/self.filling.is_some_and\(\|from\| end.min\(self.size\) > from\)/end > self.size \&\& self.filling.is_some()/' p1_what_is_filled
 mutant zeros-searched src/format/mod.rs 's/Some\(\*block\) != ZEROS.get\(..block.len\(\)\)/!block.is_empty()/' --lib the_search_for_marks
 mutant half-a-block-taken-for-all src/format/mod.rs 's/Some\(\*block\) != ZEROS.get\(..block.len\(\)\)/block.get(..2048) != ZEROS.get(..block.len().min(2048))/' --lib p5_a_search
+mutant repair-of-smaller-records cli/src/main.rs 's/let fits = options.largest_record\(\);/let fits = options.largest_record() - 8;/' -p duralog-cli --test cli p5_a_record_that_fills
+mutant import-of-the-default-alone cli/src/main.rs 's/=> any_record\(options\)/=> options/' -p duralog-cli --test cli what_export_wrote
 exit $survived

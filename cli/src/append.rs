@@ -58,10 +58,8 @@ impl When {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let mut options = crate::options_for(&args.dir);
-    if let Some(bytes) = args.segment_size {
-        options = options.segment_size(bytes.as_u64());
-    }
+    let mut options = crate::options_for(&args.dir, args.segment_size);
+    let longest = options.largest_record();
     if args.sync == When::Interval {
         options = options.sync_policy(SyncPolicy::Interval(INTERVAL));
     }
@@ -72,7 +70,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Tail::Torn { at } = log.recovery().tail {
         out::say(format_args!("a torn tail, never acknowledged, was cut at LSN {at}"));
     }
-    let mut session = Session { log: &log, sync: args.sync, printer: None, done: Done::default() };
+    let mut session =
+        Session { log: &log, sync: args.sync, longest, printer: None, done: Done::default() };
     if args.print_lsn {
         session.printer =
             Some(Printer { out: BufWriter::new(io::stdout()), waiting: VecDeque::new() });
@@ -88,6 +87,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 struct Session<'a> {
     log: &'a Log,
     sync: When,
+    /// Bytes of a line.
+    longest: usize,
     printer: Option<Printer>,
     done: Done,
 }
@@ -95,7 +96,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// Appends until the input ends, or no one reads the LSNs any more.
     fn feed(&mut self, input: Input, interrupt: &Interrupt) -> Result<()> {
-        let mut lines = Lines::new(input);
+        let mut lines = Lines::new(input, self.longest);
         loop {
             let waiting = self.printer.as_ref().is_some_and(|printer| !printer.waiting.is_empty());
             let patience = waiting.then(|| self.sync.patience());

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let log = crate::options_for(&args.dir).create(false).open(&args.dir)?;
+    let log = crate::options_for(&args.dir, None).create(false).open(&args.dir)?;
     let reclaimed = match args.lsn {
         Some(lsn) => log.checkpoint(lsn),
         None => log.checkpoint_to_slowest(),

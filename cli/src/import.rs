@@ -11,12 +11,13 @@ use duralog::Log;
 use indicatif::BinaryBytes;
 
 use crate::interrupt::{Input, Interrupt};
-use crate::lines::{self, Lines, Next};
+use crate::lines::{self, Lines, Next, too_long};
 use crate::out;
 
 /// Append the records of files, and commit them.
 ///
-/// Of at most 16 MiB each. After a failure what came before it is in the log: it says how many records of which file.
+/// Each may be as large as a segment can hold. After a failure everything before it is in the log; the message says which
+/// record of which file failed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: duralog import my-log /var/log/syslog")]
 pub(crate) struct Args {
@@ -41,15 +42,10 @@ pub(crate) enum Format {
     LengthPrefixed,
 }
 
-/// As for lines.
-const LONGEST: usize = 16 << 20;
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     let began = Instant::now();
-    let mut options = crate::options_for(&args.dir);
-    if let Some(bytes) = args.segment_size {
-        options = options.segment_size(bytes.as_u64());
-    }
+    let options = crate::options_for(&args.dir, args.segment_size);
+    let longest = options.largest_record();
     let stdin = [PathBuf::from("-")];
     let files = if args.files.is_empty() { &stdin[..] } else { &args.files };
     // Before the log is made: none of them may be missing.
@@ -64,19 +60,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut imported = Ok(());
     for (path, file) in files {
         let before = records;
-        let fed = feed(&log, interrupt.ends(file)?, &interrupt, args.format, |len| {
+        let fed = feed(&log, interrupt.ends(file)?, &interrupt, (args.format, longest), |len| {
             records += 1;
             bytes += len as u64;
             bar.inc(len as u64 + args.format.overhead());
         });
         if let Err(error) = fed {
-            let done = out::records(records - before);
+            let number = records - before + 1;
             let name = if path.as_os_str() == "-" {
                 "standard input".into()
             } else {
                 path.display().to_string()
             };
-            imported = Err(error.context(format!("{name}, behind {done}")));
+            imported = Err(error.context(format!("{name}, record {number}")));
             break;
         }
     }
@@ -112,12 +108,12 @@ fn feed(
     log: &Log,
     file: Input,
     interrupt: &Interrupt,
-    format: Format,
+    (format, longest): (Format, usize),
     mut done: impl FnMut(usize),
 ) -> Result<()> {
     match format {
         Format::Lines => {
-            let mut lines = Lines::new(file);
+            let mut lines = Lines::new(file, longest);
             while let Next::Line(record) = lines.next(None)? {
                 log.append(record)?;
                 done(record.len());
@@ -125,7 +121,8 @@ fn feed(
             }
         }
         Format::LengthPrefixed => {
-            let mut records = LengthPrefixed { input: BufReader::new(file), record: Vec::new() };
+            let mut records =
+                LengthPrefixed { input: BufReader::new(file), longest, record: Vec::new() };
             while let Some(record) = records.next()? {
                 log.append(record)?;
                 done(record.len());
@@ -139,6 +136,7 @@ fn feed(
 /// A reader of records behind their lengths.
 struct LengthPrefixed<R> {
     input: R,
+    longest: usize,
     record: Vec<u8>,
 }
 
@@ -151,9 +149,11 @@ impl<R: Read> LengthPrefixed<R> {
         }
         self.input.read_exact(rest).map_err(cut_off)?;
         let len = usize::try_from(u32::from_le_bytes(first)).unwrap_or(usize::MAX);
-        if len > LONGEST {
-            let what = format!("a length of {len}, beyond the maximum of {LONGEST} bytes");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        if len > self.longest {
+            let it = format!(
+                "its length field says {len} bytes (is the file length-prefixed?), more than"
+            );
+            return Err(too_long(&it, self.longest));
         }
         self.record.resize(len, 0);
         self.input.read_exact(&mut self.record).map_err(cut_off)?;
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     fn all(bytes: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        let mut records = LengthPrefixed { input: bytes, record: Vec::new() };
+        let mut records = LengthPrefixed { input: bytes, longest: 16 << 20, record: Vec::new() };
         let mut found = Vec::new();
         while let Some(record) = records.next()? {
             found.push(record.to_vec());

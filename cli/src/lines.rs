@@ -9,8 +9,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::out;
 
-/// No log takes a record beyond the library's default maximum here, so no more of a line is kept.
-const LONGEST: usize = 16 << 20;
 const BUFFER: usize = 64 << 10;
 
 /// What comes next on the input.
@@ -29,6 +27,8 @@ pub(crate) enum Next<'a> {
 pub(crate) struct Lines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
+    /// No more of a line is kept: the log would not take it.
+    longest: usize,
     /// `line` has been handed out.
     given: bool,
 }
@@ -43,9 +43,9 @@ pub(crate) fn stdin() -> io::Result<File> {
 }
 
 impl<R: Read + AsFd> Lines<R> {
-    pub(crate) fn new(input: R) -> Lines<R> {
+    pub(crate) fn new(input: R, longest: usize) -> Lines<R> {
         let input = BufReader::with_capacity(BUFFER, input);
-        Lines { input, line: Vec::new(), given: false }
+        Lines { input, line: Vec::new(), longest, given: false }
     }
 
     /// The next line; a pause if a read would block for longer than `patience`, where given.
@@ -70,9 +70,8 @@ impl<R: Read + AsFd> Lines<R> {
             if ended {
                 self.line.pop();
             }
-            if self.line.len() > LONGEST {
-                let what = format!("longer than the maximum of {LONGEST} bytes");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            if self.line.len() > self.longest {
+                return Err(too_long("it is longer than", self.longest));
             }
             if ended || (buffered == 0 && !self.line.is_empty()) {
                 self.given = true;
@@ -83,6 +82,15 @@ impl<R: Read + AsFd> Lines<R> {
             }
         }
     }
+}
+
+/// A record that no segment of the log holds.
+pub(crate) fn too_long(it: &str, longest: usize) -> io::Error {
+    let what = format!(
+        "{it} {longest} bytes, the most that a segment of this log holds; \
+         --segment-size makes larger segments from now on"
+    );
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// Whether a read returns at once, be it with bytes, the end or an error, within `patience`.
@@ -104,7 +112,7 @@ mod tests {
 
     fn pair() -> io::Result<(Lines<File>, UnixStream)> {
         let (reader, writer) = UnixStream::pair()?;
-        Ok((Lines::new(File::from(OwnedFd::from(reader))), writer))
+        Ok((Lines::new(File::from(OwnedFd::from(reader)), 1 << 20), writer))
     }
 
     #[test]

@@ -30,6 +30,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
+use bytesize::ByteSize;
 use clap::builder::Styles;
 use clap::{Parser, Subcommand};
 use duralog::inspect::Inspector;
@@ -153,15 +154,20 @@ fn in_words(error: &anyhow::Error) -> String {
     words
 }
 
-/// The options to open the log in `dir`: if there is one, it keeps its segment size. That of its largest: an open on a full
-/// disk makes a small one to go on in.
-fn options_for(dir: &Path) -> duralog::Options {
+/// The options to open the log in `dir`. Segments made from now on have `segment_size`; else the size of the log's largest,
+/// since an open on a full disk makes a small one to go on in.
+fn options_for(dir: &Path, segment_size: Option<ByteSize>) -> duralog::Options {
     // A log that cannot be read is reported by the open that follows.
-    let log = Inspector::open(dir).ok();
-    let largest = log.and_then(|log| log.summary().segments.iter().map(|s| s.size).max());
+    let largest = || Inspector::open(dir).ok()?.summary().segments.iter().map(|s| s.size).max();
     let options = opening::shown(duralog::Options::new());
-    match largest {
-        Some(size) => options.segment_size(size),
-        None => options,
+    match segment_size.map(|size| size.as_u64()).or_else(largest) {
+        Some(size) => any_record(options.segment_size(size)),
+        None => any_record(options),
     }
+}
+
+/// Takes whatever fits in a segment: what one log holds, another takes.
+fn any_record(options: duralog::Options) -> duralog::Options {
+    let fits = options.largest_record();
+    options.max_record_size(fits)
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::records::shown;
 use crate::target::{Target, parent};
-use crate::{interrupt, out, owner, verify};
+use crate::{any_record, interrupt, out, owner, verify};
 
 /// Copy what is sound of a damaged log into a new one.
 ///
@@ -295,17 +295,8 @@ impl<'a> Repair<'a> {
     }
 }
 
-/// Every record of a log of such segments fits.
+/// Of a log whose largest segment has this size; 0: it has none.
 fn options(segment_size: u64) -> Options {
     let options = Options::new();
-    if segment_size == 0 {
-        return options;
-    }
-    let record = segment_size.saturating_sub(OVERHEAD).min(LONGEST);
-    let options = options.segment_size(segment_size);
-    options.max_record_size(usize::try_from(record).unwrap_or(usize::MAX))
+    any_record(if segment_size == 0 { options } else { options.segment_size(segment_size) })
 }
-
-/// What a segment holds besides its largest record, and the largest of all (`Options::max_record_size`).
-const OVERHEAD: u64 = 4168;
-const LONGEST: u64 = (1 << 28) - 1;

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let log = crate::options_for(&args.dir).create(false).open(&args.dir)?;
+    let log = crate::options_for(&args.dir, None).create(false).open(&args.dir)?;
     let cut = log.truncate_after(args.after);
     let end = log.end();
     let closed = log.close().context("close");

@@ -49,7 +49,7 @@ fn an_import_that_fails_says_how_far_it_came() {
     let (log, dir) = (TestLog::new(), tempfile::tempdir().unwrap());
     let cut = file(&dir, "cut", b"\x01\0\0\0a\x01\0\0\0b\x09\0\0\0c");
     let errors = log.fails(1, "import", &["--format", "length-prefixed", &cut]);
-    assert!(errors.contains("cut, behind 2 records"), "{errors}");
+    assert!(errors.contains("cut, record 3: "), "{errors}");
     assert_eq!(log.replay(), b"a\nb\n");
 }
 
@@ -69,7 +69,7 @@ fn an_import_that_is_interrupted_says_how_far_it_came() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let errors = text(output.stderr);
-        assert!(errors.contains("standard input, behind 2 records: interrupted"), "{errors}");
+        assert!(errors.contains("standard input, record 3: interrupted"), "{errors}");
         assert!(log.inspect()["clean_end"].is_u64());
         assert_eq!(log.replay(), b"a\nb\n");
     }
@@ -98,4 +98,27 @@ fn an_export_begins_where_it_is_told() {
     let log = TestLog::new();
     let lsns = log.append_lsns(&[], "one\ntwo\n");
     assert_eq!(text(log.ok("export", &["--from", &lsns[1].to_string()], "")), "two\n");
+}
+
+#[test]
+fn what_export_wrote_import_takes_however_large() {
+    let (log, other) = (TestLog::new(), TestLog::new());
+    let large = vec![7; (16 << 20) + 1];
+    let options = duralog::Options::new().segment_size(20 << 20).max_record_size(large.len());
+    let engine = options.open(log.path()).unwrap();
+    engine.append(&large).unwrap();
+    engine.close().unwrap();
+    let binary = ["--format", "length-prefixed"];
+    let bytes = log.ok("export", &binary, "");
+    other.ok("import", &binary, &bytes);
+    assert!(other.ok("export", &binary, "") == bytes);
+    // Where no segment could hold it, the message says what to do.
+    let small = TestLog::new();
+    let output = small.run("import", &[&binary[..], &["--segment-size", "64KiB"]].concat(), &bytes);
+    let errors = text(output.stderr);
+    assert!(
+        errors.contains("standard input, record 1: its length field says 16777217"),
+        "{errors}"
+    );
+    assert!(errors.contains("--segment-size makes larger"), "{errors}");
 }

@@ -160,6 +160,27 @@ fn p5_consumers_go_on_with_the_first_record_that_they_had_not_done() {
     }
 }
 
+#[test]
+fn p5_a_record_that_fills_its_segment_is_repaired() {
+    let log = TestLog::new();
+    let largest = vec![b'x'; Options::new().segment_size(16 << 10).largest_record()];
+    let lines = [&b"first\n"[..], &largest, b"\nlast\n"].concat();
+    let lsns = log.append_lsns(&["--segment-size", "16KiB"], &lines);
+    log.scribble(lsns[0] + 8, b"X");
+    let into = log.path().with_extension("new");
+    log.ok("repair", &["--into", into.to_str().unwrap()], "");
+    let repaired = Log::open(&into).unwrap();
+    let records: Vec<_> = repaired.replay().map(|r| r.unwrap().payload().to_vec()).collect();
+    let lens: Vec<_> = records.iter().map(Vec::len).collect();
+    assert!(records == [&largest[..], b"last"], "{lens:?}");
+    // One byte more never went in.
+    let output = log.run("append", &[], [&largest[..], b"x"].concat());
+    let errors = text(output.stderr);
+    assert!(!output.status.success() && errors.contains("--segment-size makes larger"), "{errors}");
+    // As it says.
+    log.ok("append", &["--segment-size", "64KiB"], [&largest[..], b"x"].concat());
+}
+
 /// What someone else may read is not lost.
 #[test]
 fn p5_who_may_not_read_a_segment_is_told_so_and_copies_nothing() {
