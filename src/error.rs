@@ -43,6 +43,14 @@ pub enum Error {
         /// The log's directory.
         dir: PathBuf,
     },
+    /// The segment to append to, or one made ready for it, has more than one name (hard links): what is appended here would
+    /// change the other copy too. Nothing was changed. Copy the file and put the copy in its place.
+    Linked {
+        /// The segment's file.
+        path: PathBuf,
+        /// How many names it has.
+        links: u64,
+    },
     /// An earlier failure ended this instance: what the disk holds is no longer known. Nothing
     /// more is acknowledged. Drop the log and open it anew: recovery finds what is durable.
     Poisoned {
@@ -273,6 +281,12 @@ impl fmt::Display for Error {
             Error::Locked { dir } => {
                 write!(f, "the log in {} is locked: another writer has it open", dir.display())
             }
+            Error::Linked { path, links } => write!(
+                f,
+                "{} is also linked elsewhere ({links} names), and appending would change it there too: copy the file \
+                 and rename the copy over it",
+                path.display()
+            ),
             Error::Poisoned { cause } => {
                 write!(f, "the log is poisoned by an earlier failure ({cause}); open it anew")
             }

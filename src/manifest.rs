@@ -117,9 +117,11 @@ pub(crate) fn release_reserve(directory: &dyn Directory) -> Result<bool> {
     let file = directory.open(RESERVE, Access::ReadWrite);
     match directory.remove(RESERVE) {
         Ok(()) => {
-            // Whoever else has it open, a backup or a child that is just being forked, would keep its blocks. After the
-            // name, so that a crash leaves no reserve that is none.
-            if let Ok(file) = file {
+            // A process that has it open, a backup or a child that is just being forked, would keep its blocks. After the
+            // name, so that a crash leaves no reserve that is none. Under another name it is someone else's.
+            let unlinked =
+                file.ok().filter(|file| file.status().is_ok_and(|status| status.links == 0));
+            if let Some(file) = unlinked {
                 file.punch_hole(0..RESERVE_SIZE).unwrap_or_default();
             }
             // Journaling file systems hand blocks out again only once the removal is committed.
@@ -140,6 +142,8 @@ pub(crate) fn fill_reserve(directory: &dyn Directory) -> Result<()> {
                 .open(RESERVE, Access::ReadWrite)
                 .and_then(|file| file.status().map(|status| (file, status)));
             match there {
+                // Linked elsewhere: to remove it would give nothing back.
+                Ok((_, there)) if there.links > 1 => {}
                 Ok((_, there)) if there.len == RESERVE_SIZE && there.held >= RESERVE_SIZE => {
                     return Ok(());
                 }
@@ -193,4 +197,24 @@ fn fill(reserve: &dyn File, path: &Path, size: u64) -> Result<()> {
         .allocate(size)
         .map_err(|e| Error::io("fallocate", path, e))
         .and_then(|()| reserve.sync().map_err(|e| Error::io("fdatasync", path, e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Disk;
+
+    #[test]
+    fn a_reserve_that_is_linked_elsewhere_keeps_its_blocks_there() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("log");
+        std::fs::create_dir(&dir).unwrap();
+        let disk = Disk::open(&dir).unwrap();
+        fill_reserve(&disk).unwrap();
+        let link = home.path().join("link");
+        std::fs::hard_link(dir.join(RESERVE), &link).unwrap();
+        assert!(release_reserve(&disk).unwrap());
+        let held = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(link).unwrap());
+        assert!(held * 512 >= RESERVE_SIZE, "{held}");
+    }
 }

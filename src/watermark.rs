@@ -78,7 +78,8 @@ impl Watermark {
         let stores = directory.stores_are_safe();
         let stores = stores.map_err(|e| Error::io("fstatfs", directory.path(), e))?;
         let fit = |file: &Arc<dyn File>| {
-            file.status().is_ok_and(|status| status.len == LEN as u64)
+            // Linked elsewhere it would say of the copy what is durable here.
+            file.status().is_ok_and(|status| status.len == LEN as u64 && status.links == 1)
                 && (!stores || file.blocks(0).is_ok_and(|blocks| blocks.written >= LEN as u64))
         };
         let found = match directory.open(NAME, Access::ReadWrite) {

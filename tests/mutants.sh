@@ -255,8 +255,8 @@ mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\
 mutant unreadable-taken-for-the-end src/segment/scan.rs 's/self.file.read_at\(to, self.start\).map_err\(\|e\|/self.file.read_at(to, self.start).or_else(|_| Ok(0)).map_err(|e: io::Error|/' --test real_fs unreadable
 mutant stores-on-xfs src/storage/safety.rs 's/_ => Ok\(false\)/_ => Ok(true)/' --test real_fs failing
 mutant number-given-twice examples/crash_driver/driver.rs '/fn append\(/,/^    }/ s/if self.failed.load\(Ordering::Acquire\)/if false/' --example crash_driver
-mutant mapped-file-recycled src/log/files.rs 's/&& !is_mapped\(status.id\)//' $sim found
-mutant mapped-file-punched src/log/recover.rs 's/if is_mapped\(status.id\)/if false/' $sim found
+mutant mapped-file-recycled src/log/files.rs 's/&& is_ours_alone\(&status\)/\&\& status.links == 1/' $sim found
+mutant mapped-file-punched src/log/recover.rs 's/if !is_ours_alone\(&status\)/if status.links > 1/' $sim found
 mutant held-space-not-given-back src/log/upkeep.rs 's/drop\(self.release_retired\(&mut upkeep\)\);//' $sim found
 mutant another-segment-followed src/segment/verdict.rs 's/if next == Some\(named\)/if next.is_some()/' --lib
 mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and\(\|head\| frame::is_valid\(head, payload, here\)\)/head.is_some()/' $sim found
@@ -330,4 +330,11 @@ mutant zeros-searched src/format/mod.rs 's/Some\(\*block\) != ZEROS.get\(..block
 mutant half-a-block-taken-for-all src/format/mod.rs 's/Some\(\*block\) != ZEROS.get\(..block.len\(\)\)/block.get(..2048) != ZEROS.get(..block.len().min(2048))/' --lib p5_a_search
 mutant repair-of-smaller-records cli/src/main.rs 's/let fits = options.largest_record\(\);/let fits = options.largest_record() - 8;/' -p duralog-cli --test cli p5_a_record_that_fills
 mutant import-of-the-default-alone cli/src/main.rs 's/=> any_record\(options\)/=> options/' -p duralog-cli --test cli what_export_wrote
+mutant linked-file-recycled src/segment/file.rs 's/status.links == 1 && !is_mapped/!is_mapped/' --test environment p10_a_sealed
+mutant linked-segment-appended-to src/segment/file.rs 's/if links > 1 \{/if false {/' --test environment p8_a_closed
+mutant linked-watermark-stored-into src/watermark.rs 's/ && status.links == 1//' --test environment p10_neither
+mutant linked-reserve-kept src/manifest.rs 's/Ok\(\(_, there\)\) if there.links > 1 => \{\}//' --test environment p10_neither
+mutant linked-spare-file-recycled src/log/files.rs 's/\.is_ok_and\(\|status\| is_ours_alone\(&status\)\)/.is_ok()/' --test environment p10_a_spare
+mutant linked-segment-punched src/log/recover.rs 's/Ok\(status\) if !is_ours_alone\(&status\) => Ok\(\(\)\),//' --test environment p1_what_is_behind
+mutant linked-reserve-punched src/manifest.rs 's/file.status\(\).is_ok_and\(\|status\| status.links == 0\)/true/' --lib linked_elsewhere
 exit $survived

@@ -7,7 +7,7 @@ use crate::format::DATA_START;
 use crate::format::header::{Identity, SPARE_MAGIC};
 use crate::format::manifest::{Entry, State};
 use crate::options::{Options, SyncMethod, SyncPolicy, WriteMethod};
-use crate::segment::{Grain, Segment, SegmentWriter, Way, bulk, file_name, is_mapped};
+use crate::segment::{Grain, Segment, SegmentWriter, Way, bulk, file_name, is_ours_alone};
 use crate::storage::{Access, Directory, File};
 
 /// A few milliseconds of a disk's time: a commit that comes then has little left to wait for.
@@ -90,7 +90,8 @@ impl Files {
         let path = self.directory.path().join(&name);
         let sync_name =
             || self.directory.sync().map_err(|e| Error::io("fsync", self.directory.path(), e));
-        let recycled = if size == self.options.segment_size { stock.pool.pop() } else { None };
+        let recycled =
+            if size == self.options.segment_size { self.take_spare(stock) } else { None };
         let cold = recycled.is_some();
         let ahead = self.way.written_ahead(identity.size);
         let made = match recycled {
@@ -120,6 +121,18 @@ impl Files {
             Segment::map(path, file, identity, self.way.stores(), start, 0..fresh)?;
         let grain = Grain::new(identity.size, 0..fine, fresh, !cold, self.bulk);
         Ok(Made { writer: SegmentWriter::new(segment, writer, DATA_START, self.way, grain), cold })
+    }
+
+    /// A file to recycle. One that was linked since it was kept is removed instead: its other name keeps its bytes.
+    fn take_spare(&self, stock: &mut Stock) -> Option<u64> {
+        while let Some(id) = stock.pool.pop() {
+            if self.directory.status(&file_name(id)).is_ok_and(|status| is_ours_alone(&status)) {
+                return Some(id);
+            }
+            // Where it cannot be removed, the next open tries again: no manifest names it.
+            self.discard(id);
+        }
+        None
     }
 
     /// After so many bytes the worker syncs, whoever commits or not: by the policy, or so that the disk is not idle while
@@ -177,8 +190,8 @@ impl Files {
         Ok(status.len == self.options.segment_size
             && blocks.allocated >= status.len
             && blocks.written >= self.way.written_ahead(status.len)
-            // By a record of an earlier instance: removed, it keeps its bytes.
-            && !is_mapped(status.id))
+            // Removed, it keeps its bytes for the others.
+            && is_ours_alone(&status))
     }
 
     /// Removes spare files until all, with `others` bytes of segments, are below the cap. Bytes of those that are left.

@@ -88,10 +88,10 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOption`], [`Error::Locked`], [`Error::NoLog`], [`Error::NotALog`],
+    /// [`Error::InvalidOption`], [`Error::Locked`], [`Error::NoLog`], [`Error::NotALog`], [`Error::Linked`],
     /// [`Error::UnsupportedFormat`], [`Error::Corrupt`], [`Error::Full`], [`Error::Io`], and
-    /// [`Error::Cancelled`] by [`progress`](Options::progress). No record is lost by any of them, and with `Corrupt` and
-    /// `Cancelled` nothing was changed.
+    /// [`Error::Cancelled`] by [`progress`](Options::progress). No record is lost by any of them, and with `Corrupt`, `Linked`
+    /// and `Cancelled` nothing was changed.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

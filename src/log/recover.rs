@@ -28,7 +28,7 @@ use crate::format::notes::Notes;
 use crate::manifest;
 use crate::options::Options;
 use crate::segment::{
-    Ahead, Flow, SegmentWriter, Way, chunk, file_name, id_of, is_mapped, open_checked,
+    Ahead, Flow, SegmentWriter, Way, chunk, file_name, id_of, is_ours_alone, open_checked,
 };
 use crate::storage::{Access, Directory, Disk, create_directory};
 use crate::sync::atomic::AtomicU64;
@@ -337,9 +337,11 @@ fn give_rest_back(directory: &dyn Directory, entry: &Entry) {
         let file = directory.open(&file_name(entry.id), Access::ReadWrite);
         // Synced, so that no file of the log is ever left with changes that are not on the disk.
         drop(file.and_then(|file| match file.status() {
-            // A record of an earlier instance may still show what was cut.
-            Ok(status) if is_mapped(status.id) => Ok(()),
-            _ => file.punch_hole(rest).and_then(|()| file.sync()),
+            // A record of an earlier instance may still show what was cut; and what looks cut here is acknowledged where the
+            // log that this directory was linked from goes on.
+            Ok(status) if !is_ours_alone(&status) => Ok(()),
+            Ok(_) => file.punch_hole(rest).and_then(|()| file.sync()),
+            Err(error) => Err(error),
         }));
     }
 }

@@ -15,7 +15,7 @@ use crate::format::frame::{self, Head, Place};
 use crate::format::header::{self, Identity, Refusal};
 use crate::format::{self, DATA_START};
 use crate::options::SyncMethod;
-use crate::storage::{Access, Directory, File, FileId, Region, Writer};
+use crate::storage::{Access, Directory, File, FileId, Region, Status, Writer};
 
 const PAGE: usize = 4096;
 /// How much is read at once to warm a recycled file, and populated at once for a reader: the size of a
@@ -63,8 +63,14 @@ pub(crate) enum Look {
 static MAPPED: Mutex<BTreeMap<FileId, usize>> = Mutex::new(BTreeMap::new());
 
 /// Whether anyone in this process has the file mapped.
-pub(crate) fn is_mapped(id: FileId) -> bool {
+fn is_mapped(id: FileId) -> bool {
     MAPPED.lock().contains_key(&id)
+}
+
+/// Whether a file's bytes may change in place, or its blocks be given back. Not while a record of an earlier instance may
+/// show them; and not while it has another name, under which it may lie in an archive or in a snapshot made of links.
+pub(crate) fn is_ours_alone(status: &Status) -> bool {
+    status.links == 1 && !is_mapped(status.id)
 }
 
 impl Drop for Segment {
@@ -158,6 +164,12 @@ impl Segment {
         end: u64,
     ) -> Result<(Arc<Segment>, Writer, u64)> {
         let (path, file) = open_checked(directory, &identity, Access::ReadWrite)?;
+        let links = file.status().map_err(|e| Error::io("fstat", &path, e))?.links;
+        if links > 1 {
+            // A snapshot made of links would change with what is appended; and where that is opened too, one of the two
+            // logs would overwrite what the other has acknowledged.
+            return Err(Error::Linked { path, links });
+        }
         let blocks = file.blocks(0).map_err(|e| Error::io("fiemap", &path, e))?;
         let behind = end.saturating_sub(identity.base) + 8;
         let mut fresh = blocks.written.max(behind).next_multiple_of(PAGE as u64).min(identity.size);

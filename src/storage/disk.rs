@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file::DiskFile;
-use super::{Access, Directory, File};
+use super::file::{DiskFile, status_of};
+use super::{Access, Directory, File, Status};
 
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -109,6 +109,10 @@ impl Directory for Disk {
             return Err(not_regular());
         }
         Ok(Arc::new(DiskFile::new(fd, Arc::clone(&self.directory))))
+    }
+
+    fn status(&self, name: &str) -> io::Result<Status> {
+        Ok(status_of(&fs::statat(&*self.directory, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {

@@ -48,17 +48,22 @@ impl DiskFile {
     }
 }
 
+pub(super) fn status_of(stat: &fs::Stat) -> Status {
+    let len = u64::try_from(stat.st_size).unwrap_or(0);
+    // st_blocks counts units of 512 bytes whatever the file system's block is (stat(2)). It may count blocks
+    // of metadata too, so it says nothing of holes.
+    let held = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+    let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    let since = u64::try_from(stat.st_mtime).ok().map(|secs| Duration::new(secs, nanos));
+    let modified = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+    #[allow(clippy::useless_conversion, reason = "st_nlink is not 64 bits wide everywhere")]
+    let links = u64::from(stat.st_nlink);
+    Status { len, held, links, id: (stat.st_dev, stat.st_ino), modified }
+}
+
 impl File for DiskFile {
     fn status(&self) -> io::Result<Status> {
-        let stat = fs::fstat(&self.fd)?;
-        let len = u64::try_from(stat.st_size).unwrap_or(0);
-        // st_blocks counts units of 512 bytes whatever the file system's block is (stat(2)). It may count blocks
-        // of metadata too, so it says nothing of holes.
-        let held = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
-        let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-        let since = u64::try_from(stat.st_mtime).ok().map(|secs| Duration::new(secs, nanos));
-        let modified = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-        Ok(Status { len, held, id: (stat.st_dev, stat.st_ino), modified })
+        Ok(status_of(&fs::fstat(&self.fd)?))
     }
 
     fn blocks(&self, from: u64) -> io::Result<Blocks> {

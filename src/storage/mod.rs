@@ -59,6 +59,8 @@ pub(crate) struct Status {
     pub(crate) len: u64,
     /// Bytes on the disk, in holes none.
     pub(crate) held: u64,
+    /// How many names it has, in whatever directory; none once all are removed.
+    pub(crate) links: u64,
     /// Which file it is, under whatever name: device and inode.
     pub(crate) id: FileId,
     /// When it was last written to, by the system's clock, where there is one.
@@ -91,6 +93,8 @@ pub(crate) trait Directory: Send + Sync + Debug {
     fn names(&self) -> io::Result<Vec<String>>;
     /// Opens a regular file; anything else, a link too, is `InvalidData`.
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>>;
+    /// What is known of the file of this name, which is not opened.
+    fn status(&self, name: &str) -> io::Result<Status>;
     /// Creates a file of mode 0600 that does not exist yet.
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;

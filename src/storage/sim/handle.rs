@@ -99,6 +99,13 @@ impl Directory for SimDirectory {
         })
     }
 
+    fn status(&self, name: &str) -> io::Result<Status> {
+        call(&self.world, Call::Status, |world| {
+            let inode = world.lookup(name)?;
+            world.status(inode)
+        })
+    }
+
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         call(&self.world, Call::Create, |world| {
             needs_the_journal(world)?;
@@ -215,12 +222,7 @@ impl SimFile {
 
 impl File for SimFile {
     fn status(&self) -> io::Result<Status> {
-        call(&self.world, Call::Status, |world| {
-            let id = (world.device, self.inode as u64);
-            let inode = world.inode(self.inode)?;
-            let held = (inode.pages_allocated() * PAGE) as u64;
-            Ok(Status { len: inode.len() as u64, held, id, modified: None })
-        })
+        call(&self.world, Call::Status, |world| world.status(self.inode))
     }
 
     fn blocks(&self, from: u64) -> io::Result<Blocks> {

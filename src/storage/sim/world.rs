@@ -8,6 +8,7 @@ use super::choice::{Choose, Dice};
 use super::inode::Inode;
 use super::pages::PAGE;
 use super::{Call, Fault, Unwritten};
+use crate::storage::Status;
 
 /// A change of the directory that no sync has covered.
 #[derive(Clone, Debug)]
@@ -145,6 +146,14 @@ impl World {
 
     pub(super) fn lookup(&self, name: &str) -> io::Result<usize> {
         self.names.get(name).copied().ok_or_else(no_such_file)
+    }
+
+    pub(super) fn status(&mut self, number: usize) -> io::Result<Status> {
+        let id = (self.device, number as u64);
+        let links = self.names.values().filter(|named| **named == number).count() as u64;
+        let inode = self.inode(number)?;
+        let held = (inode.pages_allocated() * PAGE) as u64;
+        Ok(Status { len: inode.len() as u64, held, links, id, modified: None })
     }
 
     pub(super) fn names(&self) -> Vec<String> {
