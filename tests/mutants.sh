@@ -337,4 +337,9 @@ mutant linked-reserve-kept src/manifest.rs 's/Ok\(\(_, there\)\) if there.links 
 mutant linked-spare-file-recycled src/log/files.rs 's/\.is_ok_and\(\|status\| is_ours_alone\(&status\)\)/.is_ok()/' --test environment p10_a_spare
 mutant linked-segment-punched src/log/recover.rs 's/Ok\(status\) if !is_ours_alone\(&status\) => Ok\(\(\)\),//' --test environment p1_what_is_behind
 mutant linked-reserve-punched src/manifest.rs 's/file.status\(\).is_ok_and\(\|status\| status.links == 0\)/true/' --lib linked_elsewhere
+mutant json-number-as-null src/typed/lossless.rs 's/match value.is_finite\(\)/match true/' --test typed_lossless json_takes_no_number
+mutant json-some-as-none src/typed/lossless.rs 's/match value.serialize\(self\)\? \{/match value.serialize(self).map(|_| Said::Something)? {/' --test typed_lossless json_takes_no_some
+mutant json-deeper-than-it-reads src/typed/lossless.rs 's/DEEPEST: u8 = 127/DEEPEST: u8 = 128/' --test typed_lossless nested
+mutant json-floats-nearly Cargo.toml 's/features = \["float_roundtrip"\], //' --test typed_lossless bit_by_bit
+mutant checked-and-not-compared src/typed/checked.rs 's/Ok\(same\) if same == \*value/Ok(_) if true/' --test typed_lossless a_checked_codec
 exit $survived

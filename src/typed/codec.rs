@@ -5,7 +5,8 @@ use std::fmt;
 /// Any error of a codec.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Turns values into the bytes of a record and back: two functions for any format.
+/// Turns values into the bytes of a record and back: two functions for any format. [`Checked`](super::Checked) makes any codec
+/// refuse what it would not give back.
 ///
 /// The first byte of a typed record is its **schema**, a number that is yours: [`encode`](Codec::encode) writes the
 /// newest, [`decode`](Codec::decode) is given the one that it finds. [`typed`](crate::typed) shows how a type changes

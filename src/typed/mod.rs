@@ -58,7 +58,10 @@
 
 mod bounded;
 mod buffer;
+mod checked;
 mod codec;
+#[cfg(feature = "json")]
+mod lossless;
 mod replay;
 mod with_bincode;
 #[cfg(feature = "json")]
@@ -68,6 +71,7 @@ use std::marker::PhantomData;
 use std::ops::RangeBounds;
 use std::path::Path;
 
+pub use checked::Checked;
 pub use codec::{BoxError, Codec, UnknownSchema};
 pub use replay::TypedReplay;
 pub use with_bincode::Bincode;

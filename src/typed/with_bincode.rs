@@ -15,7 +15,7 @@ use super::codec::{BoxError, Codec, UnknownSchema};
 /// Any bytes decode to a value or an error, without more memory than they justify. The price: a
 /// value nested deeper than 128 levels, or with more than a million elements that take no bytes, can be appended but not
 /// decoded. Nor can what does not describe itself: `serde_json::Value`, `#[serde(untagged)]`, `#[serde(flatten)]`,
-/// `#[serde(skip_serializing_if)]`.
+/// `#[serde(skip_serializing_if)]`. [`Checked`](super::Checked) refuses such values before they are appended.
 ///
 /// ```
 /// use duralog::TypedLog;

@@ -4,12 +4,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{BoxError, Codec, UnknownSchema};
+use super::lossless;
 
 /// Any type with serde's traits as JSON, `serde_json::Value` too: records of any shape, that other programs can read. Needs
 /// the feature `json`. Schema 0.
 ///
-/// A type can gain fields (with `#[serde(default)]`) and lose some without a new schema. A value nested deeper than 128
-/// levels can be appended but not decoded.
+/// A type can gain fields (with `#[serde(default)]`) and lose some without a new schema. A value that JSON would not give back is
+/// [`Error::Encode`](crate::Error::Encode) (see [`write`](Json::write)); numbers come back bit by bit. What the type itself
+/// loses (`#[serde(skip)]`, `#[serde(untagged)]`) [`Checked`](super::Checked) finds.
 ///
 /// ```
 /// use duralog::{Json, TypedLog};
@@ -33,7 +35,8 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// What JSON cannot say, such as a map whose keys are no strings.
+    /// What JSON cannot say (a map whose keys are no strings) or would not give back: NaN and the infinities, a `Some` that is
+    /// `null` in JSON (`Some(None)`, `Some(())`), more than 127 levels of arrays and objects.
     ///
     /// ```
     /// # use duralog::Json;
@@ -43,6 +46,7 @@ impl Json {
     /// # Ok::<(), duralog::typed::BoxError>(())
     /// ```
     pub fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        lossless::check(value)?;
         Ok(serde_json::to_writer(out, value)?)
     }
 
