@@ -57,15 +57,16 @@ pub enum Error {
         /// The first failure.
         cause: Arc<Error>,
     },
-    /// No space for the next segment or the manifest (ENOSPC, EDQUOT), or below
-    /// [`max_bytes`](crate::Options::max_bytes), which then is the operation. Nothing was lost and the log is
-    /// not poisoned: give space back, for instance by a checkpoint, and try again.
+    /// No room for the next segment or the manifest. Nothing was lost and the log is not poisoned: make room where
+    /// `limit` says, for instance by a checkpoint, and try again.
     Full {
-        /// The operation that met the full disk, or the cap.
+        /// What has run out.
+        limit: Limit,
+        /// The operation that met the limit: a system call, or the option.
         op: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's own error.
+        /// The system's own error, or the limit in words.
         source: io::Error,
     },
     /// The record is larger than [`max_record_size`](crate::Options::max_record_size). Nothing was appended.
@@ -176,6 +177,20 @@ pub enum Error {
     Cancelled,
 }
 
+/// What has run out where a log is [`Full`](Error::Full).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// The disk, or a quota on it (ENOSPC, EDQUOT). A checkpoint makes room, and so does whoever else uses the disk.
+    Disk,
+    /// The log's own [`max_bytes`](crate::Options::max_bytes). A checkpoint makes room; [`blockers`](crate::Log::blockers)
+    /// says who holds the oldest segment.
+    MaxBytes,
+    /// The numbers of the format: LSNs or segment ids at the end of their range, or more segments than a manifest can list. Only
+    /// for the last does a checkpoint make room.
+    Format,
+}
+
 /// Damage: where it is, and what it takes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -250,10 +265,22 @@ impl Error {
     pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Error {
         let path = path.into();
         if is_no_space(&source) {
-            Error::Full { op, path, source }
+            Error::Full { limit: Limit::Disk, op, path, source }
         } else {
             Error::Io { op, path, source }
         }
+    }
+
+    /// No room, found without a system call that failed for it.
+    #[cold]
+    pub(crate) fn full(
+        limit: Limit,
+        op: &'static str,
+        path: impl Into<PathBuf>,
+        what: impl Into<String>,
+    ) -> Error {
+        let source = io::Error::new(io::ErrorKind::StorageFull, what.into());
+        Error::Full { limit, op, path: path.into(), source }
     }
 
     #[cold]
@@ -290,8 +317,14 @@ impl fmt::Display for Error {
             Error::Poisoned { cause } => {
                 write!(f, "the log is poisoned by an earlier failure ({cause}); open it anew")
             }
-            Error::Full { op, path, source } => {
+            Error::Full { limit: Limit::Disk, op, path, source } => {
                 write!(f, "the disk is full: {op} of {}: {source}", path.display())
+            }
+            Error::Full { limit: Limit::MaxBytes, op, path, source } => {
+                write!(f, "the log in {} is at its {op}: {source}", path.display())
+            }
+            Error::Full { limit: Limit::Format, path, source, .. } => {
+                write!(f, "the log in {} cannot grow: {source}", path.display())
             }
             Error::RecordTooLarge { len, max } => {
                 write!(f, "a record of {len} bytes is larger than the maximum of {max}")

@@ -27,7 +27,7 @@ pub mod sim {
     pub use crate::storage::sim::{Call, Fault, SimDisk, Unwritten};
 }
 
-pub use error::{Corruption, Error, Result};
+pub use error::{Corruption, Error, Limit, Result};
 pub use inspect::OwnedRecord;
 pub use log::{
     Blocker, Consumer, ConsumerInfo, Durable, Follower, Following, Holder, Log, Reclaimed, Record,

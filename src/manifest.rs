@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::Lsn;
-use crate::error::{Error, Result};
+use crate::error::{Error, Limit, Result};
 use crate::format::header::Refusal;
 use crate::format::manifest::Manifest;
 use crate::format::watermark::highest;
@@ -72,11 +72,9 @@ pub(crate) fn load(directory: &dyn Directory) -> Result<Option<Manifest>> {
 /// One that names more files must not.
 pub(crate) fn store(directory: &dyn Directory, manifest: &Manifest, reserve: bool) -> Result<()> {
     let path = directory.path().join(NEW);
-    let bytes = manifest.encode().map_err(|what| Error::Full {
-        op: "encode",
-        path: path.clone(),
-        source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
-    })?;
+    let bytes = manifest
+        .encode()
+        .map_err(|what| Error::full(Limit::Format, "encode", directory.path(), what))?;
     if let Err(error) = write_new(directory, &bytes) {
         if !matches!(error, Error::Full { .. }) || !reserve || !release_reserve(directory)? {
             return Err(error);

@@ -342,4 +342,7 @@ mutant json-some-as-none src/typed/lossless.rs 's/match value.serialize\(self\)\
 mutant json-deeper-than-it-reads src/typed/lossless.rs 's/DEEPEST: u8 = 127/DEEPEST: u8 = 128/' --test typed_lossless nested
 mutant json-floats-nearly Cargo.toml 's/features = \["float_roundtrip"\], //' --test typed_lossless bit_by_bit
 mutant checked-and-not-compared src/typed/checked.rs 's/Ok\(same\) if same == \*value/Ok(_) if true/' --test typed_lossless a_checked_codec
+mutant reader-in-the-log-not-named src/log/blockers.rs 's/let read = sealed.take_while\(.*$/let read = sealed.take(0);/' --test cap at_the_cap
+mutant cap-called-a-full-disk src/log/retention.rs 's/Error::full\(Limit::MaxBytes/Error::full(Limit::Disk/' --test cap a_log_at_its_cap
+mutant used-up-called-a-full-disk src/manifest.rs 's/Limit::Format/Limit::Disk/' --test cap a_log_whose
 exit $survived

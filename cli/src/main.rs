@@ -129,8 +129,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         duralog::Error::Corrupt(at) if at.path.ends_with("MANIFEST") => {
             Some("see duralog repair --help: it makes a new one from the segments".to_owned())
         }
+        duralog::Error::Full { limit: duralog::Limit::Format, .. } => None,
         error if error.is_full() => {
-            Some("make room, or see duralog consumers: who holds the log".to_owned())
+            Some("make room, or see who holds the log: duralog consumers".to_owned())
         }
         duralog::Error::Corrupt(_) => Some(
             "go back to a backup, or see duralog repair --help: it copies all that is sound"

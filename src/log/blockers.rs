@@ -19,7 +19,8 @@ pub enum Holder {
     Consumer(String),
     /// They have not been archived ([`Log::archived_up_to`]).
     Archive,
-    /// Out of the log already, but a [`Record`](crate::Record) or a [`Replay`](crate::Replay) holds them.
+    /// A [`Record`](crate::Record) or a [`Replay`](crate::Replay) holds their files. A checkpoint takes them out of the log; their
+    /// space comes back when the reader lets go, and [`max_bytes`](crate::Options::max_bytes) counts them until then.
     Reader,
 }
 
@@ -31,7 +32,8 @@ pub struct Blocker {
     pub holder: Holder,
     /// Where it stands: nothing below is held by it. Of a reader, the start of the oldest segment that it holds.
     pub position: Lsn,
-    /// For how long it has stood there, as far as this instance has seen.
+    /// For how long it has stood there, as far as this instance has seen; of a reader, for how long the segment has been out of
+    /// the log.
     pub since: Duration,
     /// Bytes of the sealed segments' files that it holds, also if others hold them too.
     pub bytes: u64,
@@ -62,7 +64,13 @@ impl Engine {
     fn blockers(&self) -> Vec<Blocker> {
         let mut blockers = Vec::new();
         let upkeep = self.upkeep.lock();
-        let held: Vec<_> = upkeep.retired.iter().filter(|slot| slot.is_pinned()).collect();
+        let slots = self.catalog.snapshot();
+        let durable = self.durable();
+        let sealed = slots.iter().filter(|slot| slot.end().is_some_and(|end| end <= durable));
+        let out = upkeep.retired.iter().filter(|slot| slot.is_pinned());
+        // Of those in the log what a reader holds counts where that is the oldest.
+        let read = sealed.take_while(|slot| slot.is_read());
+        let held: Vec<_> = out.chain(read).collect();
         if let Some(oldest) = held.first() {
             blockers.push(Blocker {
                 holder: Holder::Reader,
@@ -71,7 +79,6 @@ impl Engine {
                 bytes: held.iter().map(|slot| slot.identity().size).sum(),
             });
         }
-        let slots = self.catalog.snapshot();
         let ended = || slots.iter().filter_map(|slot| slot.end().map(|end| (slot, end)));
         let Some(oldest_end) = ended().map(|(_, end)| end).next() else { return blockers };
         let bytes = |position: u64| {
@@ -88,7 +95,6 @@ impl Engine {
         add(Holder::Checkpoint, checkpoint, upkeep.checkpointed.elapsed());
         drop(upkeep);
         let tail = self.tail.lock();
-        let durable = self.durable();
         // As a checkpoint asks: what is not durable lets go of nothing yet.
         let mut positions = std::collections::BTreeMap::new();
         for (name, position) in tail.notes.positions(durable) {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::catalog::Slot;
 use super::engine::{Engine, Upkeep};
-use crate::error::{Error, Result};
+use crate::error::{Error, Limit, Result};
 use crate::format::MAX_LSN;
 use crate::options::{Options, Retention, WhenFull};
 use crate::segment::file_name;
@@ -65,8 +65,8 @@ impl Options {
     /// a reader. No file is made that would pass it. MANIFEST, WATERMARK and RESERVE (512 KiB) come on top. Default: no
     /// cap. Range: at least three segments, or opening fails with [`Error::InvalidOption`].
     ///
-    /// With [`WhenFull::Refuse`] an append that would need a new file fails with [`Error::Full`], the operation being
-    /// `max_bytes`; nothing was appended, and after a checkpoint that gives back a segment appends go on.
+    /// With [`WhenFull::Refuse`] an append that would need a new file fails with [`Error::Full`] of
+    /// [`Limit::MaxBytes`]; nothing was appended, and after a checkpoint that reclaims a segment appends go on.
     ///
     /// With [`WhenFull::DropOldest`] the oldest segments that are durable go instead, as many as it takes, as by a
     /// [checkpoint](crate::Log::checkpoint) where they end: past consumers, which then find their position
@@ -218,12 +218,8 @@ impl Engine {
     }
 
     fn cap_is_met(&self, cap: u64) -> Error {
-        let what = format!("the next segment would take the log past {cap} bytes");
-        Error::Full {
-            op: CAP,
-            path: self.files.directory.path().to_owned(),
-            source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
-        }
+        let what = format!("no room below {cap} bytes for another segment");
+        Error::full(Limit::MaxBytes, "max_bytes", self.files.directory.path(), what)
     }
 
     /// Whether the oldest segments are given up to make room.
@@ -248,11 +244,4 @@ impl Engine {
         let tail = self.tail.lock();
         tail.unsynced.first().is_some_and(|segment| segment.base() < self.catalog.head())
     }
-}
-
-/// The operation of [`Error::Full`] at the cap.
-const CAP: &str = "max_bytes";
-
-pub(super) fn is_cap(result: &Result<()>) -> bool {
-    matches!(result, Err(Error::Full { op: CAP, .. }))
 }

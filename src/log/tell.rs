@@ -55,12 +55,12 @@ pub(crate) enum News {
 impl News {
     /// None of another error. An [`std::io::Error`] cannot be cloned, and this one goes to the caller too.
     fn full(error: &Error) -> Option<News> {
-        let Error::Full { op, path, source } = error else { return None };
+        let Error::Full { limit, op, path, source } = error else { return None };
         let source = match source.raw_os_error() {
             Some(code) => std::io::Error::from_raw_os_error(code),
             None => std::io::Error::new(source.kind(), source.to_string()),
         };
-        Some(News::Full(Error::Full { op, path: path.clone(), source }))
+        Some(News::Full(Error::Full { limit: *limit, op, path: path.clone(), source }))
     }
 
     fn event(&self) -> Event<'_> {

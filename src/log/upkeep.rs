@@ -6,9 +6,8 @@
 use super::catalog::Slot;
 use super::engine::{Engine, Tail, Upkeep};
 use super::files::{self, Made};
-use super::retention::is_cap;
 use super::tell::News;
-use crate::error::{Error, Result};
+use crate::error::{Error, Limit, Result};
 use crate::format::DATA_START;
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
@@ -110,7 +109,7 @@ impl Engine {
             self.write_manifest(upkeep, &Change::default())?;
         }
         released?;
-        if !is_cap(&full) {
+        if !is_at_cap(&full) {
             full?;
         }
         self.files.fill_reserve(&mut upkeep.stock).map(drop).map_err(|e| self.health.poison(e))
@@ -157,7 +156,7 @@ impl Engine {
             }
             let provided = self.provide_if_none();
             // Not all that could go was durable, or sealed and its observer told of it, which was not before the lock went.
-            if !(is_cap(&provided) && std::mem::take(&mut again)) {
+            if !(is_at_cap(&provided) && std::mem::take(&mut again)) {
                 self.tell_if_moved(head);
                 return provided;
             }
@@ -238,11 +237,8 @@ impl Engine {
             return Ok(());
         }
         let what = "the room for the reserve has to come first";
-        Err(Error::Full {
-            op: "fallocate",
-            path: self.files.directory.path().join(manifest::RESERVE),
-            source: std::io::Error::new(std::io::ErrorKind::StorageFull, what),
-        })
+        let path = self.files.directory.path().join(manifest::RESERVE);
+        Err(Error::full(Limit::Disk, "fallocate", path, what))
     }
 
     fn seals_due(&self, upkeep: &Upkeep) -> bool {
@@ -401,4 +397,8 @@ pub(super) fn ignore_gone(error: Error) -> Result<()> {
         Error::Gone { .. } | Error::OutOfRange { .. } => Ok(()),
         other => Err(other),
     }
+}
+
+fn is_at_cap(result: &Result<()>) -> bool {
+    matches!(result, Err(Error::Full { limit: Limit::MaxBytes, .. }))
 }
