@@ -255,7 +255,7 @@ mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\
 mutant unreadable-taken-for-the-end src/segment/scan.rs 's/self.file.read_at\(to, self.start\).map_err\(\|e\|/self.file.read_at(to, self.start).or_else(|_| Ok(0)).map_err(|e: io::Error|/' --test real_fs unreadable
 mutant stores-on-xfs src/storage/safety.rs 's/_ => Ok\(false\)/_ => Ok(true)/' --test real_fs failing
 mutant number-given-twice examples/crash_driver/driver.rs '/fn append\(/,/^    }/ s/if self.failed.load\(Ordering::Acquire\)/if false/' --example crash_driver
-mutant mapped-file-recycled src/log/files.rs 's/&& is_ours_alone\(&status\)/\&\& status.links == 1/' $sim found
+mutant mapped-file-recycled src/segment/file.rs 's/status.links == 1 && !is_mapped\(status.id\)/status.links == 1/' $sim found
 mutant mapped-file-punched src/log/recover.rs 's/if !is_ours_alone\(&status\)/if status.links > 1/' $sim found
 mutant held-space-not-given-back src/log/upkeep.rs 's/drop\(self.release_retired\(&mut upkeep\)\);//' $sim found
 mutant another-segment-followed src/segment/verdict.rs 's/if next == Some\(named\)/if next.is_some()/' --lib
