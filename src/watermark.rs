@@ -2,8 +2,9 @@
 //!
 //! A mark in the log is lost with the sector or the page that holds it, and the last groups share one. So after
 //! each sync the durable LSN is also stored in this file, and never synced: a store of one sector through a mapping, no system
-//! call, no write of its own; where a store could be a signal (`storage/safety.rs`), a `pwrite` of one to seven microseconds,
-//! beside a sync of a hundred and more, whose failure is no one's. After the death of the process the
+//! call, no write of its own. Where a store could be a signal (`storage/safety.rs`), and under `WriteMethod::Pwrite`, for which
+//! another program may also truncate the file, it is a `pwrite` of one to seven microseconds next to a sync of a hundred and
+//! more; its failure changes nothing. After the death of the process the
 //! cache has the exact end of what was committed; after a power cut the disk has some earlier one. Both are
 //! true, since they were stored after the sync: where the log is found to end before, committed
 //! records are damaged (P5). Nothing else depends on it: without the file there are the marks.
@@ -73,10 +74,18 @@ pub(crate) fn load(directory: &dyn Directory) -> Result<Vec<u8>> {
 }
 
 impl Watermark {
-    /// Opens the file, or makes it. None where there is no room for it: then there are only the marks.
-    pub(crate) fn open(directory: &dyn Directory, log_id: [u8; 16]) -> Result<Option<Watermark>> {
-        let stores = directory.stores_are_safe();
-        let stores = stores.map_err(|e| Error::io("fstatfs", directory.path(), e))?;
+    /// Opens the file, or makes it. None where there is no room for it: then there are only the marks. `stores`: it may be
+    /// stored to through a mapping, where the file system makes that safe.
+    pub(crate) fn open(
+        directory: &dyn Directory,
+        log_id: [u8; 16],
+        stores: bool,
+    ) -> Result<Option<Watermark>> {
+        let safe = || {
+            let safe = directory.stores_are_safe();
+            safe.map_err(|e| Error::io("fstatfs", directory.path(), e))
+        };
+        let stores = stores && safe()?;
         let fit = |file: &Arc<dyn File>| {
             // Linked elsewhere it would say of the copy what is durable here.
             file.status().is_ok_and(|status| status.len == LEN as u64 && status.links == 1)

@@ -345,4 +345,5 @@ mutant checked-and-not-compared src/typed/checked.rs 's/Ok\(same\) if same == \*
 mutant reader-in-the-log-not-named src/log/blockers.rs 's/let read = sealed.take_while\(.*$/let read = sealed.take(0);/' --test cap at_the_cap
 mutant cap-called-a-full-disk src/log/retention.rs 's/Error::full\(Limit::MaxBytes/Error::full(Limit::Disk/' --test cap a_log_at_its_cap
 mutant used-up-called-a-full-disk src/manifest.rs 's/Limit::Format/Limit::Disk/' --test cap a_log_whose
+mutant watermark-stored-into-under-pwrite src/watermark.rs 's/let stores = stores && safe\(\)\?;/let stores = safe()?;/' --test environment p7_a_watermark
 exit $survived

@@ -9,6 +9,7 @@ use crate::format::manifest::{Entry, State};
 use crate::options::{Options, SyncMethod, SyncPolicy, WriteMethod};
 use crate::segment::{Grain, Segment, SegmentWriter, Way, bulk, file_name, is_ours_alone};
 use crate::storage::{Access, Directory, File};
+use crate::watermark::Watermark;
 
 /// A few milliseconds of a disk's time: a commit that comes then has little left to wait for.
 const BACKGROUND: u64 = 8 << 20;
@@ -177,6 +178,10 @@ impl Files {
             Segment::open_to_write(&*self.directory, identity, self.way, end)?;
         let grain = Grain::new(identity.size, 0..0, fresh, false, self.bulk);
         Ok(SegmentWriter::new(segment, writer, end - entry.base, self.way, grain))
+    }
+
+    pub(crate) fn open_watermark(&self) -> Result<Option<Watermark>> {
+        Watermark::open(&*self.directory, self.log_id, self.way.stores())
     }
 
     /// Opens a segment to read it up to `end`.

@@ -233,7 +233,7 @@ fn take_over(
         None => {
             let writer = first_segment(&files, &mut manifest, &mut stock)?;
             // Only now: until a manifest knew what it says, it was evidence.
-            let watermark = Watermark::open(&*files.directory, files.log_id)?;
+            let watermark = files.open_watermark()?;
             (writer, VecDeque::new(), watermark)
         }
     };
@@ -251,7 +251,7 @@ fn open_clean(
     let open = |entry: &Entry| files.open_writer(entry, entry.base + DATA_START);
     let ready = ready.map(open).collect::<Result<VecDeque<_>>>()?;
     let writer = files.open_writer(active, end)?;
-    Ok((writer, ready, Watermark::open(&*files.directory, files.log_id)?))
+    Ok((writer, ready, files.open_watermark()?))
 }
 
 /// What the segment to go on in is made of where there is no room for a full one: of the reserve, which has to hold a

@@ -15,11 +15,24 @@
 )]
 
 mod links;
+#[path = "../real_fs/process.rs"]
+mod process;
+mod truncated;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use duralog::{Log, Options};
+
+/// What a child does, when one is asked for; else nothing.
+#[test]
+fn child() {
+    let Some(task) = process::task() else { return };
+    match task.name.as_str() {
+        "truncated" => truncated::child(&task),
+        other => panic!("no such task: {other}"),
+    }
+}
 
 pub const SEGMENT: u64 = 64 << 10;
 
