@@ -51,6 +51,13 @@ pub enum Error {
         /// How many names it has.
         links: u64,
     },
+    /// Another program removed or moved the file of a segment under the running log, or put another in its place. What was
+    /// synced to it cannot be found under its name, so it is not acknowledged; what was acknowledged earlier and lies in
+    /// that file went with it. Put the file back, if it was moved, and open the log again.
+    Removed {
+        /// The name under which the file was expected.
+        path: PathBuf,
+    },
     /// An earlier failure ended this instance: what the disk holds is no longer known. Nothing
     /// more is acknowledged. Drop the log and open it anew: recovery finds what is durable.
     Poisoned {
@@ -312,6 +319,11 @@ impl fmt::Display for Error {
                 f,
                 "{} is also linked elsewhere ({links} names), and appending would change it there too: copy the file \
                  and rename the copy over it",
+                path.display()
+            ),
+            Error::Removed { path } => write!(
+                f,
+                "{} was removed or replaced by another program while the log was open",
                 path.display()
             ),
             Error::Poisoned { cause } => {

@@ -268,14 +268,13 @@ impl Engine {
         let Begun { rolled, active, end, records, bytes } = begun;
         let start = Instant::now();
         let durable = self.durable();
-        let method = self.files.options.sync_method;
         for segment in &rolled {
             let dirty = durable.saturating_sub(segment.base())..segment.published();
-            segment.sync(method, dirty).map_err(|e| self.health.poison(e))?;
+            self.files.sync(segment, dirty).map_err(|e| self.health.poison(e))?;
         }
         if end > active.base() + DATA_START {
             let dirty = durable.saturating_sub(active.base())..end - active.base();
-            active.sync(method, dirty).map_err(|e| self.health.poison(e))?;
+            self.files.sync(&active, dirty).map_err(|e| self.health.poison(e))?;
         }
         if !rolled.is_empty() {
             let last = rolled.last().map_or(0, |segment| segment.base());

@@ -1,5 +1,6 @@
 //! The files of the log: making segments ready, recycling, giving them back.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -178,6 +179,12 @@ impl Files {
             Segment::open_to_write(&*self.directory, identity, self.way, end)?;
         let grain = Grain::new(identity.size, 0..0, fresh, false, self.bulk);
         Ok(SegmentWriter::new(segment, writer, end - entry.base, self.way, grain))
+    }
+
+    /// Makes `dirty` of a segment durable, and sees to it that it can be found.
+    pub(crate) fn sync(&self, segment: &Segment, dirty: Range<u64>) -> Result<()> {
+        segment.sync(self.options.sync_method, dirty)?;
+        segment.check_name(&*self.directory)
     }
 
     pub(crate) fn open_watermark(&self) -> Result<Option<Watermark>> {

@@ -258,6 +258,18 @@ impl Segment {
         Ok(())
     }
 
+    /// After a sync, before anyone is told of it: whether the file is still the one of its name. If someone has removed it, moved
+    /// it, or put another in its place, no open would find what was just synced. A file that cannot be looked at passes: that
+    /// says nothing of its name.
+    pub(crate) fn check_name(&self, directory: &dyn Directory) -> Result<()> {
+        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_named = match directory.status(name) {
+            Ok(status) => status.id == self.id,
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        };
+        if is_named { Ok(()) } else { Err(Error::Removed { path: self.path.clone() }) }
+    }
+
     /// The frame at `offset`, if it is published and valid. Touches nothing from `safe` on, below which reading the
     /// mapping cannot be a signal.
     #[inline]

@@ -17,6 +17,7 @@
 mod links;
 #[path = "../real_fs/process.rs"]
 mod process;
+mod removed;
 mod truncated;
 
 use std::collections::BTreeMap;
