@@ -348,4 +348,11 @@ mutant used-up-called-a-full-disk src/manifest.rs 's/Limit::Format/Limit::Disk/'
 mutant watermark-stored-into-under-pwrite src/watermark.rs 's/let stores = stores && safe\(\)\?;/let stores = safe()?;/' --test environment p7_a_watermark
 mutant replaced-segment-acknowledged-into src/segment/file.rs 's/Ok\(status\) => status.id == self.id,/Ok(_) => true,/' --test environment p1_nothing
 mutant name-not-checked src/log/files.rs 's/segment.check_name\(&\*self.directory\)/Ok(())/' --test environment p1_a_full
+mutant only-the-first-open-segment-synced src/log/find_end.rs 's/for entry in manifest.segments.iter\(\).filter\(open\) \{/for entry in manifest.segments.iter().filter(open).take(1) {/' $sim killed
+mutant filled-for-stores-and-not-proven src/segment/file.rs '/fn open_to_write/,/^    }/ s/^ *check_written\(.*\)\?;//' $sim an_open_fills
+mutant filled-ahead-and-not-proven src/segment/file.rs '/^    fn fill/,/^    }/ s/^ *check_written\(.*\)\?;//' --lib p1_what_is_filled
+mutant waiters-taken-too-far src/log/waiters.rs 's/to.checked_add\(1\)/to.checked_add(9)/' --lib p6_whoever
+mutant mark-of-a-refused-group-lost src/log/append.rs '/fn spoil/,/^    }/ s/tail.marked = 0;//' $sim the_mark_of_a_group
+mutant floor-kept-after-full src/log/upkeep.rs 's/inspect_err\(\|_\| self.tail.lock\(\).notes.floor = before\)/inspect_err(|_| ())/' $sim bars_no_consumer
+interleaved leader-behind-a-drop src/log/close.rs '/fn end_for_good/,/^    }/ s/drop\(self.while_leading\(\|\| Ok\(None\)\)\);//' p8_a_drop
 exit $survived
