@@ -3,6 +3,7 @@
 
 mod checksum;
 mod error;
+mod extent;
 mod format;
 #[cfg(any(doc, doctest))]
 pub mod guide;
@@ -15,6 +16,7 @@ mod options;
 mod progress;
 mod reader;
 mod segment;
+mod stale;
 mod storage;
 mod sync;
 pub mod typed;

@@ -22,7 +22,8 @@ use std::str::FromStr;
 pub struct Lsn(u64);
 
 impl Lsn {
-    /// The beginning of the address space. No record is ever here.
+    /// The beginning of the address space. No record is ever here. To replay from here is to replay all records that are left;
+    /// no other position below those that a checkpoint let go of can be replayed from.
     ///
     /// ```
     /// assert_eq!(duralog::Lsn::MIN.get(), 0);

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::Lsn;
 use crate::error::{Error, Result};
-use crate::format::frame::{Head, Kind, MARK_LEN, is_valid};
+use crate::format::ALIGN;
+use crate::format::frame::{Kind, MARK_LEN};
 use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
-use crate::format::{self, ALIGN, DATA_START};
 use crate::progress::{Gauge, PIECE};
 use crate::segment::scan::{Scan, Step, Stop, Window};
 use crate::segment::verdict::{Says, Verdict, cut_of, needs_evidence, verdict};
-use crate::segment::{file_name, id_of, open_checked};
+use crate::segment::{file_name, open_checked};
 use crate::storage::{Access, Directory, File};
 
 /// What the manifest says of each segment's end.
@@ -162,97 +162,4 @@ fn highest_mark(
         (highest, at) = (highest.max(found), next);
     }
     Ok(highest.unwrap_or(0))
-}
-
-/// Nothing says that the manifest is not the newest.
-pub(crate) fn check_newest(
-    directory: &dyn Directory,
-    manifest: &Manifest,
-    names: &[String],
-) -> Result<()> {
-    newer_segment(directory, manifest, names)?.map_or(Ok(()), |id| Err(not_newest(directory, id)))
-}
-
-pub(crate) fn not_newest(directory: &dyn Directory, id: u64) -> Error {
-    let manifest = directory.path().join(crate::manifest::NAME);
-    let what = format!("it is older than segment {id}, which holds records that it does not name");
-    Error::corrupt(manifest, None, 0, Lsn::MIN..Lsn::MIN, what)
-}
-
-/// The last segment that was made after the manifest, which does not name it, and that has a frame in it.
-pub(crate) fn newer_segment(
-    directory: &dyn Directory,
-    manifest: &Manifest,
-    names: &[String],
-) -> Result<Option<u64>> {
-    let mut newer = None;
-    for id in unnamed(manifest, names).filter(|id| *id >= manifest.next_id) {
-        let path = directory.path().join(file_name(id));
-        let file = match directory.open(&file_name(id), Access::Read) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
-                let what = "it is no regular file";
-                return Err(Error::corrupt(path, Some(id), 0, Lsn::MIN..Lsn::MIN, what));
-            }
-            // A running writer, beside which someone looks, gave it another name.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(Error::io("open", path, e)),
-        };
-        let mut first = vec![0; format::header::LEN];
-        file.read_at(&mut first, 0).map_err(|e| Error::io("pread", &path, e))?;
-        let Ok(identity) = Identity::decode(&first) else { continue };
-        if identity.id == id
-            && has_first_frame(&*file, &identity).map_err(|e| Error::io("pread", &path, e))?
-        {
-            newer = newer.max(Some(id));
-        }
-    }
-    Ok(newer)
-}
-
-fn has_first_frame(file: &dyn File, identity: &Identity) -> std::io::Result<bool> {
-    let Identity { base, size, .. } = *identity;
-    if !format::is_segment_size(size) || base > format::MAX_LSN {
-        return Ok(false);
-    }
-    let place = format::frame::Place { seed: identity.seed(), base, size, offset: DATA_START };
-    let mut first = [0; 8];
-    file.read_at(&mut first, DATA_START)?;
-    let Some(head): Option<Head> = format::frame::head(first, place) else { return Ok(false) };
-    if file.status()?.len < size {
-        return Ok(false);
-    }
-    let mut payload = vec![0; head.len as usize];
-    file.read_at(&mut payload, DATA_START + format::frame::HEADER_LEN)?;
-    Ok(is_valid(head, &payload, place))
-}
-
-/// Ids of segment files that the manifest does not name.
-pub(crate) fn unnamed<'a>(
-    manifest: &'a Manifest,
-    names: &'a [String],
-) -> impl Iterator<Item = u64> + 'a {
-    let named = |id: &u64| manifest.segments.iter().any(|entry| entry.id == *id);
-    names.iter().filter_map(|name| id_of(name)).filter(move |id| !named(id))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::Disk;
-
-    /// A writer may rename or remove a file between the look at the names and the look at the file.
-    #[test]
-    fn a_file_that_has_gone_since_the_directory_was_read_holds_no_records() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = crate::Log::open(dir.path()).unwrap();
-        log.append(b"one").unwrap();
-        let disk = Disk::open(dir.path()).unwrap();
-        let manifest = crate::manifest::load(&disk).unwrap().unwrap();
-        let old = Manifest { segments: Vec::new(), next_id: 1, next_base: 0, ..manifest };
-        let names = |ids: &[u64]| ids.iter().map(|id| file_name(*id)).collect::<Vec<_>>();
-        assert_eq!(newer_segment(&disk, &old, &names(&[7])).unwrap(), None);
-        assert_eq!(newer_segment(&disk, &old, &names(&[1, 7])).unwrap(), Some(1));
-        assert!(check_newest(&disk, &old, &names(&[1, 7])).unwrap_err().is_corrupt());
-    }
 }

@@ -107,6 +107,10 @@ class File:
             raise Refused(f"{self.name}: unsupported: version {version}, features {features:#x}")
 
 
+def sound_size(size):  # §9
+    return size % PAGE == 0 and 16 << 10 <= size <= 4 << 30
+
+
 class Segment(File):  # §5
     def read_header(self):
         """Checks what the file says about itself; returns (log id, entry)."""
@@ -115,6 +119,9 @@ class Segment(File):  # §5
         log_id, *numbers, self.seed = struct.unpack_from("<16s4QI", header, 24)
         if self.seed != crc32c(header[:72]):
             raise self.damage(72, "wrong CRC of the header")
+        number, base, size, _ = numbers
+        if number > TOP or base % PAGE or base > TOP - 2**32 or not sound_size(size):
+            raise self.damage(40, "an impossible window")
         return log_id, Entry(*numbers, state=None, end=None)
 
     def frame(self, o):
@@ -286,7 +293,7 @@ def read_manifest(dir_fd):  # §4
         where = 32 + at + 44 * i
         need(last_id < s.id < next_id, "the ids do not ascend", where)  # rule 4
         need(s.base % PAGE == 0 and s.base >= last_end, "a wrong base", where + 8)
-        need(s.size % PAGE == 0 and 16 << 10 <= s.size <= 4 << 30, "a wrong size", where + 16)
+        need(sound_size(s.size), "a wrong size", where + 16)
         last_id, last_end = s.id, s.base + s.size
         need(last_end <= next_base, "a window above the next base", where + 8)
         allowed = (SEALED, ACTIVE) if last_state == SEALED else (READY,)  # rule 5
@@ -333,21 +340,57 @@ def open_segment(dir_fd, log_id, entry):  # §5, "a segment is valid if and only
     return file
 
 
-def check_newest(dir_fd, manifest):  # §7, last item
-    for name in sorted(os.listdir(dir_fd)):
-        match = SEGMENT_NAME.fullmatch(name)
-        if not match or int(match[1], 16) < manifest.next_id:
+def is_lost(dir_fd, manifest, entry):  # §6, 1: nothing was ever in it
+    if manifest.clean_end is None or entry.state != READY:
+        return False
+    try:
+        open_segment(dir_fd, manifest.log_id, entry)
+    except Damage:
+        return True
+    return False
+
+
+def begins_frame(file, o):
+    try:
+        file.frame(o)
+        return True
+    except (Damage, BadFrame):
+        return False
+
+
+def check_newest(dir_fd, manifest):  # §6, "Is the manifest the newest?"
+    for entry in manifest.segments if manifest.clean_end is not None else ():
+        if entry.state == SEALED or is_lost(dir_fd, manifest, entry):
             continue
         try:
-            file = Segment(dir_fd, name)
+            file = open_segment(dir_fd, manifest.log_id, entry)
+        except Damage:
+            continue  # read_log reports it
+        at = manifest.clean_end if entry.state == ACTIVE else entry.base + PAGE
+        if begins_frame(file, at - entry.base):
+            raise Damage("MANIFEST", 0, 0, f"the log went on at {at}, after its clean end")
+    known = {s.id for s in manifest.segments if not is_lost(dir_fd, manifest, s)}
+    for name in sorted(os.listdir(dir_fd)):
+        match = SEGMENT_NAME.fullmatch(name)
+        if not match or int(match[1], 16) in known:
+            continue
+        file = Segment(dir_fd, name)
+        first = file.read(0, min(file.length, PAGE + 8))
+        if first.startswith(b"duralogF") or not any(first):
+            continue
+        try:
             log_id, entry = file.read_header()
-            if (log_id, entry.id, entry.size) != (manifest.log_id, int(match[1], 16), file.length):
+        except Damage:
+            continue
+        except Refused:
+            if int(match[1], 16) < manifest.next_id:
                 continue
-            file.base = entry.base
-            file.frame(PAGE)
-        except (Damage, Refused, BadFrame):
-            continue  # §2: what the manifest does not name is no part of the log
-        raise Damage(name, PAGE, entry.base + PAGE, "in use, and newer than the manifest")
+            raise
+        if log_id != manifest.log_id:
+            raise file.damage(0, "a segment of another log")
+        file.base, file.length = entry.base, entry.size
+        if entry.id >= manifest.next_id and begins_frame(file, PAGE):
+            raise Damage("MANIFEST", 0, 0, f"older than segment {entry.id}")
 
 
 def vouched(dir_fd, manifest, i, file, x):
@@ -403,7 +446,8 @@ def read_log(path, emit):
         broken = None  # §6, 1: each must be valid, also one that the walk does not come to
         for entry in manifest.segments:
             try:
-                open_segment(dir_fd, manifest.log_id, entry)
+                if not is_lost(dir_fd, manifest, entry):
+                    open_segment(dir_fd, manifest.log_id, entry)
             except Damage as damage:
                 broken = broken or damage
         end = walk_log(dir_fd, manifest, emit)
@@ -532,9 +576,21 @@ def self_test():
         os.remove(os.path.join(path, second))
         manifest(ACTIVE)
         segment(9, (1, b"newer than the manifest"))
-        expect(1, ("damage", f"{9:016x}.seg"), [])
+        expect(1, ("damage", "MANIFEST", 0, 0, "older than segment 9"), [])
+        put(f"{9:016x}.seg", prefix(b"S", 2))  # by a later version
+        assert run() == (2, [])
+        put(f"{9:016x}.seg", b"?")  # unreadable: let be
+        expect(0, ("end", c[1], "unclean"), [(c[0], b"r")])
         segment(9)  # not in use
         expect(0, ("end", c[1], "unclean"), [(c[0], b"r")])
+        manifest(ACTIVE, READY, clean=c[1])  # in a ready segment behind a clean end nothing was: lost, no damage
+        expect(0, ("end", c[1], "clean"), [(c[0], b"r")])
+        segment(2, (1, b"later"))
+        expect(1, ("damage", "MANIFEST"), [])
+        segment(2)
+        manifest(ACTIVE, READY, clean=c[0])
+        expect(1, ("damage", "MANIFEST", 0, 0, f"the log went on at {c[0]}, after its clean end"), [])
+        os.remove(os.path.join(path, second))
         manifest(ACTIVE, version=2)
         assert run() == (2, [])
         os.remove(os.path.join(path, "MANIFEST"))

@@ -64,7 +64,7 @@ mutant consumer-freed-before-its-ack-is-durable src/log/notes.rs 's/let mut posi
 mutant new-consumer-passed-over src/log/notes.rs 's/let behind = self.pending.iter\(\).filter\(.*\);/let behind = self.pending.iter().take(0);/' --test notes
 mutant archive-not-asked src/log/upkeep.rs 's/checkpoint.min\(notes.archived.unwrap_or\(u64::MAX\)\)/checkpoint/' --test notes
 mutant archived-not-given-back src/log/upkeep.rs 's/if self.has_free\(.*\) \{/if false {/' --test notes
-mutant below-the-checkpoint-read-in-silence src/log/read.rs 's/if gone \|\| lsn.get\(\)/if lsn.get()/' --test notes
+mutant below-the-checkpoint-read-in-silence src/extent.rs 's/if is_gone \|\| at > end/if at > end/' --test notes
 mutant note-taken-for-a-mark src/inspect/beside/mod.rs 's/if head.kind == Kind::Mark \{/if head.kind != Kind::Record {/' --test reader note
 mutant reset-keeps-the-records src/log/upkeep.rs 's/let slots = if change.anew \{ Vec::new\(\) \} else \{ (self.catalog.snapshot\(\)) \};/let slots = \1;/' --test reset
 interleaved reset-past-an-append src/log/reset.rs 's/if tail.writer.lsn\(\) <= lsn.get\(\) =>/if first.lsn() > 0 \&\& lsn.get() > 0 =>/' anew
@@ -159,7 +159,7 @@ mutant salvage-alone-as-confirmed src/inspect/salvage/mod.rs 's/Lost::Unknown =>
 mutant salvage-leftovers-as-records src/inspect/salvage/mod.rs 's/Ends::Leftover => Some\(Doubt::Leftover\)/Ends::Leftover => None/' --test salvage what_a
 mutant salvage-beyond-the-end-as-records src/inspect/salvage/mod.rs 's/_ if self\.ended => Some\(Doubt::BeyondEnd\)/_ if self.ended => doubt/' --test salvage what_was
 mutant salvage-without-evidence src/inspect/salvage/mod.rs 's/self\.report\.committed\(vouched\);/let vouched = 0; self.vouched = 0;/' --test salvage p5_of_an_open
-mutant salvage-takes-an-old-manifest src/inspect/salvage/plan.rs 's/len >= planned\.identity\.size \&\& source/len < 1 \&\& source/' --test salvage an_old
+mutant salvage-takes-an-old-manifest src/inspect/salvage/plan.rs 's/match stale::why_old\(.*\) \{/match None::<String> {/' --test salvage an_old
 mutant salvage-kind-of-a-mark-believed src/inspect/salvage/source.rs 's/let is_record = !matches!\(.*\);/let is_record = own > 0;/' --test salvaged p3
 mutant salvage-hands-out-unchecked src/inspect/salvage/source.rs 's/\.filter\(\|payload\| frame::is_valid\(spot\.head, payload, here\)\)//' --test salvaged p5_what_a
 mutant salvage-checks-without-credit src/inspect/salvage/source.rs 's/self\.credit -= len;/self.credit -= 0;/' --lib salvage
@@ -208,7 +208,7 @@ mutant checkpoint-frees-too-much src/log/retain.rs 's/base < first_kept/base <= 
 mutant no-lock src/storage/disk.rs 's/Err\(Errno::WOULDBLOCK\) => Ok\(false\)/Err(Errno::WOULDBLOCK) => Ok(true)/' --test promises p8
 mutant links-followed src/storage/disk.rs 's/ \| OFlags::NOFOLLOW \| OFlags::NONBLOCK/ | OFlags::NONBLOCK/' --test promises p12
 mutant world-readable src/storage/disk.rs 's/Mode::RUSR \| Mode::WUSR\)/Mode::RUSR | Mode::WUSR | Mode::RGRP)/' --test promises p12
-mutant stale-manifest-trusted src/walk.rs 's/filter\(\|id\| \*id >= manifest.next_id\)/filter(|_| false)/' --test damage
+mutant stale-manifest-trusted src/stale.rs 's/Ok\(if is_at_a_frame\(&mut scan\)\? \{ Unnamed::Newer \} else \{ Unnamed::Free \}\)/Ok(Unnamed::Free)/' --test stale p5_a_manifest
 mutant size-not-checked src/segment/file.rs 's/status.len != identity.size/false/' --test damage
 inspect="--test inspect"
 mutant damage-beside-a-writer-ends-the-walk src/inspect/beside/newest.rs '/fn fail/,/^    }/ s/\{ Err\(error\) \} else \{ self.adopt\(now\) \}/{ Err(error) } else { self.finish(Tail::Unclean { at: Lsn::new(self.end) }); Ok(Then::GoOn) }/' $inspect
@@ -269,7 +269,7 @@ mutant one-slot-read src/format/watermark.rs 's/read\(bytes, at, log_id\)\)\.max
 mutant manifest-no-evidence src/walk.rs 's/let mut vouched_to = manifest.durable;/let mut vouched_to = 0;/' $sim bit_rot
 mutant evidence-off-by-a-frame src/walk.rs 's/vouched_to > entry.base \+ cut_of\(stop\)\)/vouched_to > entry.base + cut_of(stop) + 64)/' $sim bit_rot
 mutant damage-named-elsewhere src/segment/verdict.rs 's/^            at: cut,$/            at: 4096,/' $sim bit_rot
-mutant refused-yet-changed src/log/recover.rs 's/    let found = if manifest.clean_end/    drop(manifest::remove_if_there(\&*files.directory, manifest::RESERVE));\n    let found = if manifest.clean_end/' $sim bit_rot
+mutant refused-yet-changed src/log/recover.rs 's/    let found = match manifest.clean_end/    drop(manifest::remove_if_there(\&*files.directory, manifest::RESERVE));\n    let found = match manifest.clean_end/' $sim bit_rot
 mutant msync-begins-too-late src/log/commit.rs 's/durable.saturating_sub\(active.base\(\)\)\.\./(durable + 4096).saturating_sub(active.base())../' $sim faults
 mutant msync-of-a-rolled-segment-too-short src/log/commit.rs 's/\.\.segment.published\(\);/..segment.published() \/ 2;/' $sim faults
 mutant step-after-the-end src/log/upkeep.rs '/pub\(crate\) fn step/,/First: on/ s/self.health.check\(\)\?;//' $sim faults
@@ -307,7 +307,7 @@ interleaved leader-behind-a-close src/log/close.rs 's/self.while_leading\(\|\| O
 interleaved durable-goes-back src/log/commit.rs 's/self.durable.fetch_max\(to, Ordering::AcqRel\);/self.durable.store(to, Ordering::Release);/' p10_checkpoints
 mutant reserve-kept-by-others src/manifest.rs 's/file.punch_hole\(0..RESERVE_SIZE\).unwrap_or_default\(\);//' --test real_fs has_open
 mutant leftover-in-the-way src/log/files.rs 's/None => crate::manifest::remove_if_there\(&\*self.directory, &name\)/None => Ok(())/' $sim faults
-mutant interrupted-recovery-called-clean src/log/recover.rs 's/\|\| is_new/|| is_new || manifest.segments.is_empty()/' $sim found
+mutant interrupted-recovery-called-clean src/log/recover.rs 's/None if is_new/None if is_new || manifest.segments.is_empty()/' $sim found
 mutant spare-files-not-used src/log/upkeep.rs 's/ \|\| !stock.pool.is_empty\(\)//' $sim spare_files
 mutant reserve-demanded-of-a-small-disk src/log/upkeep.rs 's/ \|\| !stock.had_reserve//' $sim smaller_than
 mutant reserve-in-the-way src/log/recover.rs 's/^    manifest::release_reserve\(&\*files.directory\)\?;//' $sim in_the_way_of_an_open
@@ -348,11 +348,20 @@ mutant used-up-called-a-full-disk src/manifest.rs 's/Limit::Format/Limit::Disk/'
 mutant watermark-stored-into-under-pwrite src/watermark.rs 's/let stores = stores && safe\(\)\?;/let stores = safe()?;/' --test environment p7_a_watermark
 mutant replaced-segment-acknowledged-into src/segment/file.rs 's/Ok\(status\) => status.id == self.id,/Ok(_) => true,/' --test environment p1_nothing
 mutant name-not-checked src/log/files.rs 's/segment.check_name\(&\*self.directory\)/Ok(())/' --test environment p1_a_full
-mutant only-the-first-open-segment-synced src/log/find_end.rs 's/for entry in manifest.segments.iter\(\).filter\(open\) \{/for entry in manifest.segments.iter().filter(open).take(1) {/' $sim killed
-mutant filled-for-stores-and-not-proven src/segment/file.rs '/fn open_to_write/,/^    }/ s/^ *check_written\(.*\)\?;//' $sim an_open_fills
-mutant filled-ahead-and-not-proven src/segment/file.rs '/^    fn fill/,/^    }/ s/^ *check_written\(.*\)\?;//' --lib p1_what_is_filled
-mutant waiters-taken-too-far src/log/waiters.rs 's/to.checked_add\(1\)/to.checked_add(9)/' --lib p6_whoever
-mutant mark-of-a-refused-group-lost src/log/append.rs '/fn spoil/,/^    }/ s/tail.marked = 0;//' $sim the_mark_of_a_group
-mutant floor-kept-after-full src/log/upkeep.rs 's/inspect_err\(\|_\| self.tail.lock\(\).notes.floor = before\)/inspect_err(|_| ())/' $sim bars_no_consumer
-interleaved leader-behind-a-drop src/log/close.rs '/fn end_for_good/,/^    }/ s/drop\(self.while_leading\(\|\| Ok\(None\)\)\);//' p8_a_drop
+mutant clean-end-not-looked-at src/stale.rs 's/is_at_a_frame\(&mut scan\).is_ok_and\(\|is_there\| is_there\)/false/' --test stale p5_an_older
+mutant later-version-let-be src/stale.rs 's/if id >= manifest.next_id => \{/if id > u64::MAX - 1 => {/' --test stale p11_a_segment
+mutant unreadable-removed src/stale.rs 's/Err\(_\) => return Ok\(Unnamed::Unknown\)/Err(_) => return Ok(Unnamed::Free)/' --test stale p11_what
+mutant number-of-an-unreadable-taken src/log/files.rs 's/while stock.taken.contains\(&stock.next_id\)/while stock.taken.is_empty() \&\& stock.next_id == 0/' --test stale p11_what
+mutant copy-of-a-segment-removed src/stale.rs 's/if is_named\(manifest, identity.id\) => return Ok\(Unnamed::Unknown\)/if is_named(manifest, identity.id) => return Ok(Unnamed::Free)/' --test stale p11_what
+mutant interrupted-creation-left src/stale.rs 's/ \|\| first.iter\(\).all\(\|byte\| \*byte == 0\)//' --test stale p9_what
+mutant other-log-taken-for-this-one src/stale.rs 's/if identity.log_id != manifest.log_id =>/if identity.log_id != identity.log_id =>/' --test stale a_segment_of
+mutant reader-trusts-a-stale-manifest src/reader/mod.rs 's/view::current\(&\*self.directory\)/view::newest(\&*self.directory)/' --test stale p5_a_manifest
+mutant follower-trusts-a-stale-manifest src/reader/position.rs 's/view::current\(disk\)/view::newest(disk)/' --test stale p5_a_manifest
+mutant damage-appended-after src/log/recover.rs 's/^            check_before\(.*$//' --test stale p5_open
+mutant damage-before-a-mark-appended-after src/log/find_end.rs 's/let \(end, mut from\) = \(end - entry.base, DATA_START\);/let end = end - entry.base; let mut from = end;/' --test stale p5_open
+mutant lost-ready-segment-refused src/format/manifest.rs 's/self.clean_end.is_some\(\) && entry.state == State::Ready/false/' --test stale a_ready
+mutant lost-segment-taken-for-unused src/format/manifest.rs 's/self.clean_end.is_some\(\) && entry.state == State::Ready/entry.state == State::Ready/' --test stale a_ready
+mutant checkpoint-of-none-out-of-range src/extent.rs 's/ && at < checkpoint;/ \&\& (checkpoint == 0 || at < checkpoint);/' --test positions a_replay
+mutant minimum-out-of-range src/extent.rs 's/from > Lsn::MIN && at < head/at < head/' --test positions a_replay
+mutant head-of-nothing-is-zero src/inspect/summary.rs 's/Lsn::new\(manifest.head\(\)\)/Lsn::new(manifest.segments.first().map_or(0, |_| manifest.head()))/' --test positions p5_the_head
 exit $survived

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 8] = [
     &["lsn", "checksum", "sync"],
     &["error"],
-    &["format"],
+    &["extent", "format"],
     &["options", "progress", "observer"],
     &["storage"],
     &["segment", "manifest", "watermark"],
-    &["walk", "log", "inspect", "reader"],
+    &["walk", "stale", "log", "inspect", "reader"],
     &["typed"],
 ];
 
@@ -56,8 +56,9 @@ fn forbidden<'a>(own: &str, line: &'a str) -> Option<&'a str> {
 fn is_allowed_sibling(own: &str, name: &str) -> bool {
     matches!(
         (own, name),
-        ("log", "walk")
-            | ("inspect", "walk" | "log")
+        ("log", "walk" | "stale")
+            | ("stale", "walk")
+            | ("inspect", "walk" | "stale" | "log")
             | ("reader", "inspect" | "log")
             | ("format", "format")
             | ("options", "progress" | "observer")

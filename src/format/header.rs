@@ -1,6 +1,8 @@
 //! The prefix that all files share, and the header of a segment (FORMAT.md, sections 3 and 5).
 
-use super::{VERSION, bytes_at, u32_at, u64_at};
+use super::{
+    DATA_START, MAX_LSN, MAX_SEGMENT_SIZE, VERSION, bytes_at, is_segment_size, u32_at, u64_at,
+};
 use crate::checksum;
 
 pub(crate) const PREFIX_LEN: usize = 24;
@@ -81,13 +83,20 @@ impl Identity {
         if u32_at(bytes, LEN - 4).ok_or(short)? != sum {
             return Err(Refusal::Damaged("the checksum of the header is wrong"));
         }
-        Ok(Identity {
+        let identity = Identity {
             log_id: bytes_at(bytes, PREFIX_LEN).ok_or(short)?,
             id: field(40)?,
             base: field(48)?,
             size: field(56)?,
             salt: field(64)?,
-        })
+        };
+        let Identity { id, base, size, .. } = identity;
+        let is_possible = is_segment_size(size)
+            && base % DATA_START == 0
+            && base <= MAX_LSN - MAX_SEGMENT_SIZE
+            && id <= MAX_LSN;
+        let impossible = Refusal::Damaged("its header names an impossible window");
+        is_possible.then_some(identity).ok_or(impossible)
     }
 }
 
@@ -123,6 +132,18 @@ mod tests {
         let sum = checksum::of(&bytes[..16]).to_le_bytes();
         bytes[16..20].copy_from_slice(&sum);
         assert_eq!(Identity::decode(&bytes), Err(Refusal::Unsupported { version: 2, features: 0 }));
+    }
+
+    #[test]
+    fn an_impossible_window_is_damage() {
+        for wrong in [
+            Identity { id: (1 << 63) + 1, ..IDENTITY },
+            Identity { base: 4097, ..IDENTITY },
+            Identity { base: (1 << 63) - 4096, ..IDENTITY },
+            Identity { size: 8192, ..IDENTITY },
+        ] {
+            assert!(matches!(Identity::decode(&wrong.encode()), Err(Refusal::Damaged(_))));
+        }
     }
 
     #[test]

@@ -68,6 +68,23 @@ fn config() -> impl bincode::config::Config {
 }
 
 impl Manifest {
+    /// Nothing was ever appended to this segment: it is ready, and the log was closed.
+    pub(crate) fn is_unused(&self, entry: &Entry) -> bool {
+        self.clean_end.is_some() && entry.state == State::Ready
+    }
+
+    /// The same, without these segments.
+    pub(crate) fn without(&self, ids: &[u64]) -> Manifest {
+        let mut manifest = self.clone();
+        manifest.segments.retain(|entry| !ids.contains(&entry.id));
+        manifest
+    }
+
+    /// The first position of the oldest segment; in a log without one, where the next window begins.
+    pub(crate) fn head(&self) -> u64 {
+        self.segments.first().map_or(self.next_base, |entry| entry.base + DATA_START)
+    }
+
     /// The file's bytes. Fails for more segments than a manifest may name, and when positions or numbers
     /// are used up: what no reader would accept is never written.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, &'static str> {

@@ -69,9 +69,9 @@ impl Inspector {
     }
 
     fn kept_once(&self) -> Result<Kept> {
-        let view = view::newest(&*self.disk)?;
+        let view = view::current(&*self.disk)?;
         // All below is in the manifest's own notes. A segment goes only after a manifest took in what it noted.
-        let from = view.noted.max(view::head(&view));
+        let from = view.noted.max(view.head());
         let mut walk = Walk::new(Arc::clone(&self.disk), view, from, Until::End).jumping().noting();
         while walk.next()?.is_some() {}
         let end = walk.end();

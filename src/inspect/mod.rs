@@ -39,12 +39,12 @@ pub use salvage::{
 };
 pub use summary::{SegmentInfo, SegmentState, Summary};
 
+use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::log::Tail;
 use crate::segment::open_checked;
 use crate::storage::{Access, Directory, Disk};
-use crate::{Lsn, walk};
 
 /// How often a look is begun anew because a running writer let go of what it was about to read.
 pub(crate) const RETRIES: usize = 16;
@@ -98,7 +98,7 @@ impl Inspector {
     pub fn open(dir: impl AsRef<Path>) -> Result<Inspector> {
         let path = dir.as_ref();
         let disk: Arc<dyn Directory> = Arc::new(open_directory(path)?);
-        let manifest = view::newest(&*disk)?;
+        let manifest = view::current(&*disk)?;
         let summary = summary::summary(&manifest);
         Ok(Inspector { disk, manifest, summary })
     }
@@ -141,7 +141,7 @@ impl Inspector {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn records_from(&self, from: Lsn) -> Result<Records<'_>> {
-        let view = view::newest(&*self.disk)?;
+        let view = view::current(&*self.disk)?;
         let from = view::from(&view, from)?;
         Ok(Records::new(self, view, from))
     }
@@ -185,7 +185,7 @@ impl Inspector {
     ) -> Result<(Verified, Option<Error>)> {
         let (mut count, mut bytes, mut failed) = (0, 0, None);
         let view = view::newest(&*self.disk)?;
-        let from = view::head(&view).max(base);
+        let from = view.head().max(base);
         let mut records = Records::new(self, view, from);
         for record in records.by_ref() {
             match record {
@@ -197,7 +197,7 @@ impl Inspector {
             }
         }
         let view = records.view();
-        let rest = || self.check_headers(view).and_then(|()| self.check_newest(view));
+        let rest = || self.check_headers(view).and_then(|()| view::current(&*self.disk).map(drop));
         let failed = failed.or_else(|| rest().err());
         let segments = view.segments.len() as u64;
         let end = Lsn::new(records.end());
@@ -207,7 +207,7 @@ impl Inspector {
 
     /// Those of ready segments too, which no walk comes to.
     fn check_headers(&self, view: &Manifest) -> Result<()> {
-        for entry in &view.segments {
+        for entry in view.segments.iter().filter(|entry| !view.is_unused(entry)) {
             let opened = open_checked(&*self.disk, &entry.identity(view.log_id), Access::Read);
             let Err(error) = opened else { continue };
             // What a running writer has let go of since is no damage.
@@ -216,18 +216,5 @@ impl Inspector {
             }
         }
         Ok(())
-    }
-
-    /// No segment holds records that no manifest names.
-    fn check_newest(&self, view: &Manifest) -> Result<()> {
-        let dir = self.disk.path();
-        let names = self.disk.names().map_err(|e| Error::io("readdir", dir, e))?;
-        match walk::newer_segment(&*self.disk, view, &names)? {
-            // A running writer may have made it since: then it was named before it held anything.
-            Some(id) if view::newest(&*self.disk)?.next_id <= id => {
-                Err(walk::not_newest(&*self.disk, id))
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::frame::{self, Head, Kind, Place};
 use crate::format::header::{self, Identity, Refusal};
-use crate::format::{self, DATA_START, END_ROOM, MAX_LSN, MAX_SEGMENT_SIZE};
+use crate::format::{self, DATA_START, END_ROOM};
 use crate::segment::scan::{Bytes, Scan, Step, Stop, Why};
 use crate::segment::verdict::{Says, Verdict, cut_of, verdict};
 
@@ -109,14 +109,7 @@ impl<R: Read> SegmentReader<R> {
                 Error::UnsupportedFormat { path: name.clone(), version, features }
             }
         })?;
-        let Identity { id, base, size, .. } = identity;
-        if !format::is_segment_size(size)
-            || base % DATA_START != 0
-            || base > MAX_LSN - MAX_SEGMENT_SIZE
-            || id > MAX_LSN
-        {
-            return Err(damage("its header names an impossible window"));
-        }
+        let Identity { base, size, .. } = identity;
         (stream.limit, stream.keep) = (size, DATA_START);
         let scan = Scan::new(stream, identity.seed(), base, size, None);
         let ready = DATA_START..DATA_START;

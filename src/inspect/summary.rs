@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::format::DATA_START;
 use crate::format::manifest::{Manifest, State};
 use crate::segment::file_name;
 use crate::{Lsn, walk};
@@ -15,7 +14,7 @@ pub struct Summary {
     pub log_id: String,
     /// Number of the manifest.
     pub generation: u64,
-    /// Start of the oldest segment.
+    /// Where the first record of the oldest segment may begin; in a log without a segment, the end.
     pub head: Lsn,
     /// Nothing below is needed.
     pub checkpoint: Lsn,
@@ -84,7 +83,7 @@ pub(super) fn summary(manifest: &Manifest) -> Summary {
     Summary {
         log_id: manifest.log_id.iter().map(|byte| format!("{byte:02x}")).collect(),
         generation: manifest.generation,
-        head: Lsn::new(manifest.segments.first().map_or(0, |entry| entry.base + DATA_START)),
+        head: Lsn::new(manifest.head()),
         checkpoint: Lsn::new(manifest.checkpoint),
         durable: Lsn::new(manifest.durable),
         clean_end: manifest.clean_end.map(Lsn::new),

@@ -8,10 +8,11 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::DATA_START;
+use crate::extent::Extent;
 use crate::format::manifest::{Entry, Manifest};
-use crate::storage::Directory;
-use crate::{Lsn, manifest, walk, watermark};
+use crate::inspect::RETRIES;
+use crate::storage::{Access, Directory};
+use crate::{Lsn, manifest, stale, walk, watermark};
 
 /// The manifest as it is now. None is an error: which one says what is here instead.
 pub(crate) fn newest(disk: &dyn Directory) -> Result<Arc<Manifest>> {
@@ -36,20 +37,31 @@ pub(crate) fn newest(disk: &dyn Directory) -> Result<Arc<Manifest>> {
     }
 }
 
-/// The first position of the oldest segment.
-pub(crate) fn head(manifest: &Manifest) -> u64 {
-    manifest.segments.first().map_or(manifest.next_base, |entry| entry.base + DATA_START)
+/// The same, for a look that begins: the directory says of it that it is the log's newest.
+///
+/// # Errors
+///
+/// Those of [`newest`], and of [`stale::check`].
+pub(crate) fn current(disk: &dyn Directory) -> Result<Arc<Manifest>> {
+    let mut view = newest(disk)?;
+    for _ in 0..RETRIES {
+        let names = disk.names().map_err(|e| Error::io("readdir", disk.path(), e))?;
+        let Err(error) = stale::check(disk, &view, &names, Access::Read) else { break };
+        // A running writer goes on: it names a segment before it appends to it, and takes back a clean end before that too.
+        let now = newest(disk)?;
+        if (now.log_id, now.generation) == (view.log_id, view.generation) {
+            return Err(error);
+        }
+        view = now;
+    }
+    Ok(view)
 }
 
-/// Where reading from `from` on begins: as in the log itself, also between the checkpoint and the head.
+/// Where reading from `from` begins, by the same rule as in the log itself.
 pub(crate) fn from(manifest: &Manifest, from: Lsn) -> Result<u64> {
-    let (head, end) = (head(manifest), manifest.clean_end.unwrap_or(manifest.next_base));
-    let checkpoint = manifest.checkpoint;
-    let gone = from.get() < head && (checkpoint == 0 || from.get() < checkpoint);
-    if gone || from.get() > end {
-        return Err(Error::OutOfRange { lsn: from, head: Lsn::new(head), end: Lsn::new(end) });
-    }
-    Ok(from.get().max(head))
+    let (head, checkpoint) = (manifest.head(), manifest.checkpoint);
+    let end = manifest.clean_end.unwrap_or(manifest.next_base);
+    Extent { head, checkpoint, end }.begin(from)
 }
 
 /// Where the window of segment `index` begins; behind the last, where the next one would.

@@ -34,6 +34,8 @@ pub(crate) struct Stock {
     pub(crate) next_base: u64,
     /// Ids of files that no durable manifest names and that may be recycled.
     pub(crate) pool: Vec<u64>,
+    /// Ids in the names of files that are not to be touched, since what they hold is not known.
+    pub(crate) taken: Vec<u64>,
     /// There was a reserve in this instance's time: where it is gone, it was spent and is owed.
     pub(crate) had_reserve: bool,
 }
@@ -81,6 +83,9 @@ impl Files {
             .directory
             .random()
             .map_err(|e| Error::io("getrandom", self.directory.path(), e))?;
+        while stock.taken.contains(&stock.next_id) {
+            stock.next_id += 1;
+        }
         let identity = Identity {
             log_id: self.log_id,
             id: stock.next_id,

@@ -10,7 +10,7 @@ use crate::format::notes::Notes;
 use crate::progress::{Gauge, PIECE};
 use crate::segment::open_checked;
 use crate::segment::verdict::Verdict;
-use crate::storage::Access;
+use crate::storage::{Access, Directory};
 use crate::walk;
 
 /// What was found in the segments that were not sealed.
@@ -26,6 +26,34 @@ impl Found {
     pub(super) fn nothing(notes: Notes) -> Found {
         Found { sealed: Vec::new(), tail: LogTail::Clean, records: 0, bytes: 0, notes }
     }
+}
+
+/// How far before a clean end a mark is looked for, from which on every frame is checked. As a rule one lies in the first.
+const BEFORE: [u64; 3] = [64 << 10, 1 << 20, 16 << 20];
+
+/// Of a log that was closed cleanly, what it goes on after: every frame from some mark on, or from the segment's start, leads
+/// to the end. Else a replay would stop at the damage, and never come to what is appended now.
+pub(super) fn check_before(directory: &dyn Directory, manifest: &Manifest, end: u64) -> Result<()> {
+    let active = |entry: &Entry| entry.state == State::Active;
+    let Some(index) = manifest.segments.iter().position(active) else { return Ok(()) };
+    let Some(entry) = manifest.segments.get(index) else { return Ok(()) };
+    let path = walk::path_of(directory, entry);
+    let io = |e| Error::io("pread", &path, e);
+    // Past the cache, which is not to hold what is appended to in large folios.
+    let mut scan = walk::scan(directory, manifest, index, Access::Direct)?;
+    scan.begin_small();
+    let (end, mut from) = (end - entry.base, DATA_START);
+    for before in BEFORE.into_iter().filter(|before| end > DATA_START + before) {
+        if let Some(mark) = scan.first_mark_in(end - before..end).map_err(io)? {
+            from = mark;
+            break;
+        }
+    }
+    scan.go_to(from);
+    if let Some(stop) = scan.run_to(u64::MAX, |_, _| {}).map_err(io)? {
+        walk::judge_by(directory, manifest, index, &stop, manifest.durable)?;
+    }
+    Ok(())
 }
 
 /// Walks what was not sealed. Reads only; but what it reads is durable.

@@ -7,6 +7,7 @@ use super::catalog::Slot;
 use super::engine::Engine;
 use crate::Lsn;
 use crate::error::{Error, Result};
+use crate::extent::Extent;
 use crate::format::DATA_START;
 use crate::format::frame::{Head, Kind};
 use crate::segment::{Look, Segment};
@@ -317,18 +318,13 @@ impl Engine {
         Ok(Replay { engine: self, at, to, standing: None, done: false })
     }
 
-    /// Where reading from `lsn` on begins: there, or at the head if that lies beyond and no record has gone between them.
-    /// None has from the checkpoint on: a segment goes if its records end below.
+    /// Where reading from `lsn` begins.
     pub(crate) fn from(&self, lsn: Lsn) -> Result<u64> {
         let end = self.end();
         // In this order: the checkpoint moves before the segments go.
         let head = self.catalog.head();
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
-        let gone = lsn.get() < head && (checkpoint == 0 || lsn.get() < checkpoint);
-        if gone || lsn.get() > end.max(head) {
-            return Err(Error::OutOfRange { lsn, head: Lsn::new(head), end: Lsn::new(end) });
-        }
-        Ok(lsn.get().max(head))
+        Extent { head, checkpoint, end }.begin(lsn)
     }
 
     /// The first frame at or after a position that may lie anywhere.

@@ -14,7 +14,7 @@ use super::catalog::{Catalog, Slot};
 use super::commit::Group;
 use super::engine::{Engine, Health, Tail, Upkeep};
 use super::files::{self, Files, Made, Stock};
-use super::find_end::{Found, find_end};
+use super::find_end::{Found, check_before, find_end};
 use super::meter::Meter;
 use super::notes::Noted;
 use super::tell::Audience;
@@ -34,7 +34,7 @@ use crate::storage::{Access, Directory, Disk, create_directory};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Condvar, Mutex};
 use crate::watermark::Watermark;
-use crate::{walk, watermark};
+use crate::{stale, watermark};
 
 /// How the log was found to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,9 @@ pub struct Recovery {
     pub segments: u64,
     /// Files removed or set aside for recycling: without records, or in no manifest.
     pub segments_removed: u64,
+    /// Segments that had been made ready and were lost or damaged after a clean close. Nothing was ever in them; the log makes
+    /// others.
+    pub ready_lost: u64,
     /// How the log ended.
     pub tail: LogTail,
     /// How long it took.
@@ -105,14 +108,19 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
         Some(manifest) => (manifest, false),
         None => (create(&*disk, &names, &options)?, true),
     };
-    check_files(&*disk, &manifest, &names)?;
+    check_files(&*disk, &manifest)?;
+    let unnamed = stale::check(&*disk, &manifest, &names, Access::Direct)?;
+    let ready_lost = unnamed.lost.len() as u64;
     let files = Files::new(disk, options, manifest.log_id)?;
-    let found = if manifest.clean_end.is_some() || is_new {
-        Found::nothing(manifest.notes.clone())
-    } else {
-        find_end(&files, &manifest)?
+    let found = match manifest.clean_end {
+        Some(end) => {
+            check_before(&*files.directory, &manifest, end)?;
+            Found::nothing(manifest.notes.clone())
+        }
+        None if is_new => Found::nothing(manifest.notes.clone()),
+        None => find_end(&files, &manifest)?,
     };
-    let (engine, removed) = take_over(files, manifest, &found, &names)?;
+    let (engine, removed) = take_over(files, manifest, &found, &unnamed, &names)?;
     let recovery = Recovery {
         head: Lsn::new(engine.catalog.head()),
         end: Lsn::new(engine.end()),
@@ -120,6 +128,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
         bytes: found.bytes,
         segments: engine.catalog.snapshot().len() as u64,
         segments_removed: removed,
+        ready_lost,
         tail: found.tail,
         elapsed: started.elapsed(),
     };
@@ -163,12 +172,12 @@ fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Res
     Ok(manifest)
 }
 
-/// Every named segment is there and is what the manifest says; nothing says that the manifest is out of date.
-fn check_files(directory: &dyn Directory, manifest: &Manifest, names: &[String]) -> Result<()> {
-    for entry in &manifest.segments {
+/// Every named segment that may hold something is there and is what the manifest says.
+fn check_files(directory: &dyn Directory, manifest: &Manifest) -> Result<()> {
+    for entry in manifest.segments.iter().filter(|entry| !manifest.is_unused(entry)) {
         open_checked(directory, &entry.identity(manifest.log_id), Access::Read)?;
     }
-    walk::check_newest(directory, manifest, names)
+    Ok(())
 }
 
 /// Makes the log ours: a manifest that says it is in use, the files that have no place in it
@@ -177,6 +186,7 @@ fn take_over(
     files: Files,
     old: Manifest,
     found: &Found,
+    unnamed: &stale::Files,
     names: &[String],
 ) -> Result<(Engine, u64)> {
     let directory = &*files.directory;
@@ -187,6 +197,7 @@ fn take_over(
             // A ready segment of another size could not take the records that the options allow.
             let size = files.options.segment_size;
             manifest.segments.retain(|entry| entry.state != State::Ready || entry.size == size);
+            manifest.segments.retain(|entry| !unnamed.lost.contains(&entry.id));
         }
         None => {
             manifest.segments.retain(|entry| entry.state == State::Sealed);
@@ -211,13 +222,18 @@ fn take_over(
         next_id: manifest.next_id,
         next_base: manifest.next_base,
         pool: Vec::new(),
+        taken: unnamed.unknown.clone(),
         // The manifest just now may have taken it.
         had_reserve: names.iter().any(|name| name == manifest::RESERVE),
     };
     // From here on the end of the log stands; what has no place in it may go.
     manifest::remove_if_there(directory, manifest::NEW)?;
+    let named = |id: &u64| manifest.segments.iter().any(|entry| entry.id == *id);
+    let dropped = old.segments.iter().map(|entry| entry.id);
+    // What was lost is among the files that it does not name, if it is there.
+    let dropped = dropped.filter(|id| !named(id) && !unnamed.lost.contains(id));
     let mut removed = 0;
-    for id in walk::unnamed(&manifest, names) {
+    for id in unnamed.free.iter().copied().chain(dropped) {
         files.give_back(&mut stock, id)?;
         removed += 1;
     }

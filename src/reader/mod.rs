@@ -135,7 +135,7 @@ impl Reader {
     }
 
     fn open_in(directory: Arc<dyn Directory>) -> Result<Reader> {
-        view::newest(&*directory)?;
+        view::current(&*directory)?;
         Ok(Reader { directory })
     }
 
@@ -152,7 +152,7 @@ impl Reader {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn head(&self) -> Result<Lsn> {
-        Ok(Lsn::new(view::head(&*self.newest()?)))
+        Ok(Lsn::new(self.newest()?.head()))
     }
 
     /// Everything below is durable, as the manifest and the watermark say now. Without a watermark it may be more.
@@ -224,7 +224,7 @@ impl Reader {
     /// ```
     pub fn replay(&self) -> Result<ReaderReplay> {
         let view = self.newest()?;
-        let head = view::head(&view);
+        let head = view.head();
         Ok(ReaderReplay::new(Walk::new(Arc::clone(&self.directory), view, head, Until::End)))
     }
 
@@ -278,7 +278,7 @@ impl Reader {
     }
 
     fn newest(&self) -> Result<Arc<Manifest>> {
-        view::newest(&*self.directory)
+        view::current(&*self.directory)
     }
 }
 

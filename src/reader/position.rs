@@ -14,9 +14,9 @@ use crate::{Lsn, walk};
 /// # Errors
 ///
 /// `Gone` if what lies right before `from`, or behind it, is not in the log any more, `OutOfRange` beyond every segment; those of
-/// `view::newest`, and of reading the segment before.
+/// `view::current`, and of reading the segment before.
 pub(super) fn view_from(disk: &dyn Directory, from: u64) -> Result<Arc<Manifest>> {
-    let mut view = view::newest(disk)?;
+    let mut view = view::current(disk)?;
     let mut looks = 0;
     while let Err(error) = check(disk, &view, from) {
         let now = view::newest(disk)?;
@@ -33,7 +33,7 @@ pub(super) fn view_from(disk: &dyn Directory, from: u64) -> Result<Arc<Manifest>
 /// In a segment that is in the log, which then says whether it reaches so far; or where one that held nothing began, since
 /// recovery drops those.
 fn check(disk: &dyn Directory, view: &Manifest, from: u64) -> Result<()> {
-    let (lsn, head) = (Lsn::new(from), Lsn::new(view::head(view)));
+    let (lsn, head) = (Lsn::new(from), Lsn::new(view.head()));
     if from > view.next_base {
         // No record is beyond.
         let end = Lsn::new(view.clean_end.unwrap_or(view.next_base));

@@ -2,7 +2,7 @@
 //! is known to be sound, and where an unreadable sector must be an error.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use crate::format::frame::{self, Head, Kind, MARK_LEN, Place};
@@ -297,11 +297,34 @@ impl Scan {
         self.place.offset
     }
 
-    /// The highest durable LSN that a valid mark names which begins in `range`. Looks at every position that is not in a block
-    /// of zeros: where committed frames are damaged, nothing says where the next begins. The zeros are read like all else, and
-    /// no file system's word is taken for them; a disk need not be, for blocks that were only allocated.
+    /// The highest durable LSN that a valid mark names which begins in `range`.
     pub(crate) fn highest_mark_in(&mut self, range: Range<u64>) -> io::Result<Option<u64>> {
         let mut highest = None;
+        self.marks_in(range, |_, durable| {
+            highest = highest.max(Some(durable));
+            ControlFlow::Continue(())
+        })?;
+        Ok(highest)
+    }
+
+    /// Where the first valid mark stands that begins in `range`.
+    pub(crate) fn first_mark_in(&mut self, range: Range<u64>) -> io::Result<Option<u64>> {
+        let mut first = None;
+        self.marks_in(range, |offset, _| {
+            first = Some(offset);
+            ControlFlow::Break(())
+        })?;
+        Ok(first)
+    }
+
+    /// Each valid mark that begins in `range`: its offset, and the durable LSN that it names. Looks at every position that is
+    /// not in a block of zeros: where committed frames are damaged, nothing says where the next begins. The zeros are read like
+    /// all else, and no file system's word is taken for them; a disk need not be, for blocks that were only allocated.
+    fn marks_in(
+        &mut self,
+        range: Range<u64>,
+        mut found: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> io::Result<()> {
         let mut at = range.start.next_multiple_of(ALIGN).max(DATA_START);
         let last_begun = range.end.saturating_add(MARK_LEN - ALIGN);
         let end = last_begun.min(self.place.size - END_ROOM);
@@ -321,14 +344,17 @@ impl Scan {
                     let head = candidate.first_chunk().and_then(|first| frame::head(*first, here));
                     let payload = candidate.get(8..24).unwrap_or(&[]);
                     if head.is_some_and(|head| frame::is_valid(head, payload, here)) {
-                        highest = highest.max(Some(frame::operand(payload)));
+                        let mark = found(here.offset, frame::operand(payload));
+                        if mark.is_break() {
+                            return Ok(());
+                        }
                     }
                 }
             }
             // The next look begins where a mark might have begun that this one did not see whole.
             at += len - (MARK_LEN - ALIGN);
         }
-        Ok(highest)
+        Ok(())
     }
 
     /// Where the file may hold something, at `offset` or behind it. Of what lies behind that nothing is read without need: it would

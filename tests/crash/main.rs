@@ -21,7 +21,6 @@ mod found;
 mod found_full;
 mod found_zero;
 mod history;
-mod killed;
 mod model;
 mod notes;
 mod power_cut;

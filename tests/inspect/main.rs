@@ -20,6 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use duralog::inspect::{Inspector, OwnedRecord};
+use duralog::sim::{Call, Fault, SimDisk};
 use duralog::{Error, Log, Lsn, Options};
 
 pub(crate) fn options() -> Options {
@@ -68,11 +69,22 @@ pub(crate) fn bare() -> Options {
 
 /// What recovery leaves that was killed between its two manifests: all sealed, none active.
 pub(crate) fn interrupt_recovery(dir: &Path) {
-    // It stumbles over a directory with the name of a segment that it means to remove.
-    let stone = dir.join("0000000000000000.seg");
-    std::fs::create_dir(&stone).unwrap();
-    options().open(dir).unwrap_err();
-    std::fs::remove_dir(&stone).unwrap();
+    let disk = SimDisk::new(0);
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        disk.put(&name, &std::fs::read(entry.path()).unwrap()).unwrap();
+    }
+    disk.order(Fault::new(Call::Rename, 2, 5));
+    options().open_on(&disk).unwrap_err();
+    assert_eq!(disk.struck(), 1);
+    for name in disk.files() {
+        std::fs::write(dir.join(&name), disk.bytes(&name).unwrap()).unwrap();
+    }
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        if !disk.files().contains(&entry.file_name().into_string().unwrap()) {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
 }
 
 /// Thousands of syncs: in memory, where the system has a file system for that.

@@ -149,3 +149,32 @@ fn p2_append_cuts_a_torn_tail_says_so_and_goes_on() {
     assert_eq!(log.replay(), b"one\ntwo\nthree\n");
     assert!(text(log.ok("verify", &[], "")).contains("closed cleanly"));
 }
+
+/// As when half of a backup is put back: every command that goes by the manifest refuses, none ends early with a 0.
+#[test]
+fn p5_an_old_manifest_is_an_error_in_each_command() {
+    let size = ["--segment-size", "16KiB"];
+    let log = TestLog::new();
+    log.ok("append", &size, "one\n");
+    let (segment, manifest) =
+        (log.path().join("0000000000000001.seg"), log.path().join("MANIFEST"));
+    let old = [&segment, &manifest].map(|path| std::fs::read(path).unwrap());
+    log.ok("append", &size, &format!("{}\n", "x".repeat(9000)).repeat(5));
+    std::fs::write(segment, &old[0]).unwrap();
+    std::fs::write(manifest, &old[1]).unwrap();
+    // Not on every file system is there one.
+    drop(std::fs::remove_file(log.path().join("WATERMARK")));
+    let out = log.path().with_extension("out");
+    for (command, args) in [
+        ("replay", &[][..]),
+        ("tail", &[]),
+        ("consumers", &[]),
+        ("inspect", &[]),
+        ("verify", &[]),
+        ("export", &[out.to_str().unwrap()]),
+        ("append", &[]),
+    ] {
+        let errors = log.fails(1, command, args);
+        assert!(errors.contains("MANIFEST is damaged"), "{command}: {errors}");
+    }
+}

@@ -7,6 +7,7 @@ fn replay_begins_at_the_first_record_at_or_after_the_lsn() {
     let log = TestLog::new();
     let lsns = log.append_lsns(&[], "one\ntwo\nthree\n");
     let from = |lsn: u64| text(log.ok("replay", &["--from", &lsn.to_string()], ""));
+    assert_eq!(from(0), "one\ntwo\nthree\n");
     assert_eq!(from(lsns[0]), "one\ntwo\nthree\n");
     assert_eq!(from(lsns[1]), "two\nthree\n");
     assert_eq!(from(lsns[1] + 1), "three\n");
@@ -26,13 +27,9 @@ fn replay_prints_the_lsn_and_a_tab_before_each_record() {
 #[test]
 fn replay_from_an_lsn_outside_the_log_says_so() {
     let log = TestLog::holding("one\n");
-    for lsn in ["0", "999999999999"] {
-        let errors = log.fails(1, "replay", &["--from", lsn]);
-        assert!(
-            errors.contains(&format!("LSN {lsn} is not in the log, which goes from 4096")),
-            "{errors}"
-        );
-    }
+    let errors = log.fails(1, "replay", &["--from", "999999999999"]);
+    let expected = "LSN 999999999999 is not in the log, which goes from 4096";
+    assert!(errors.contains(expected), "{errors}");
 }
 
 #[test]

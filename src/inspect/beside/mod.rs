@@ -306,7 +306,7 @@ impl Walk {
         if self.has_shown_none() && within(self.from) {
             // Whoever follows from here has seen what was before. It was cut, or published and lost in a crash.
             if bound.is_some_and(|bound| self.from > entry.base + bound) {
-                return Err(self.gone(self.from, view::head(&self.view)));
+                return Err(self.gone(self.from, self.view.head()));
             }
         }
         let mut been = self.end > entry.base && self.end < entry.base + entry.size;

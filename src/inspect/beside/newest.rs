@@ -133,7 +133,7 @@ impl Walk {
         let cut = |last: &u64| *last >= base && *last >= now.checkpoint;
         let passed = now.checkpoint > at || self.last.as_ref().is_some_and(cut);
         if now.log_id != self.view.log_id || (view::base(&now, 0) > base && passed) {
-            return Err(self.gone(at, view::head(&now)));
+            return Err(self.gone(at, now.head()));
         }
         self.take_over(now)?;
         self.index = view::index_of(&self.view, base);
@@ -142,7 +142,7 @@ impl Walk {
 
     /// Goes by `now`, if it has all that the walk has shown.
     pub(super) fn take_over(&mut self, now: Arc<Manifest>) -> Result<()> {
-        let head = view::head(&now);
+        let head = now.head();
         // The log was cut, or recovered to less.
         if let Some(last) = self.last.filter(|last| *last >= head && !view::holds(&now, *last)) {
             return Err(self.gone(last, head));

@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 use crate::format::header::{Identity, LEN, Refusal, SEGMENT_MAGIC, SPARE_MAGIC};
 use crate::format::manifest::Manifest;
 use crate::format::notes::Notes;
-use crate::format::{self, DATA_START, MAX_LSN, MAX_SEGMENT_SIZE, watermark::highest};
+use crate::format::{DATA_START, MAX_LSN, MAX_SEGMENT_SIZE, watermark::highest};
 use crate::inspect::view;
 use crate::segment::verdict::Says;
 use crate::segment::{file_name, id_of};
 use crate::storage::{Access, Directory, Disk, is_of_the_caller};
-use crate::{manifest, walk, watermark};
+use crate::{manifest, stale, walk, watermark};
 
 /// What is known of where a segment's records end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +84,9 @@ pub(super) fn plan(disk: &Disk) -> Result<Plan> {
     let newest = view::newest(disk);
     let headers = headers(disk)?;
     let why = match newest {
-        Ok(manifest) => match newer(disk, &manifest, &headers) {
+        Ok(manifest) => match stale::why_old(disk, &manifest, headers.keys().map(String::as_str)) {
             None => return Ok(by_manifest(disk, &manifest, &headers, Vec::new())),
-            Some(id) => format!("it is older than segment {id}, which it does not name"),
+            Some(why) => why,
         },
         Err(Error::Corrupt(damage)) => damage.what,
         // What cannot be read is lost too; if that is the watermark, the manifest still holds.
@@ -157,18 +157,12 @@ fn header_of_any(disk: &Disk, name: &str) -> std::io::Result<Result<Identity, St
 }
 
 fn decode(first: &[u8]) -> Result<Identity, String> {
-    let identity = Identity::decode(first).map_err(|refusal| match refusal {
+    Identity::decode(first).map_err(|refusal| match refusal {
         Refusal::Damaged(what) => format!("its header is damaged: {what}"),
         Refusal::Unsupported { version, features } => {
             format!("it has format version {version}, features {features:#x}")
         }
-    })?;
-    let Identity { id, base, size, .. } = identity;
-    let possible = format::is_segment_size(size)
-        && base % DATA_START == 0
-        && base <= MAX_LSN - MAX_SEGMENT_SIZE
-        && id <= MAX_LSN;
-    possible.then_some(identity).ok_or_else(|| "its header names an impossible window".to_owned())
+    })
 }
 
 pub(super) fn open(disk: &Disk, planned: &Planned) -> (Source, u64) {
@@ -180,22 +174,6 @@ pub(super) fn open(disk: &Disk, planned: &Planned) -> (Source, u64) {
         Err(e) => (Err(format!("it cannot be opened: {e}")), 0),
     };
     (Source::new(file, len, &planned.identity), len)
-}
-
-/// The last segment of this log that was made after the manifest and holds something: then it is not the newest.
-fn newer(disk: &Disk, manifest: &Manifest, headers: &Headers) -> Option<u64> {
-    let sound = headers.iter().filter_map(|(name, header)| Some((name, *header.as_ref().ok()?)));
-    let unknown = sound.filter(|(name, identity)| {
-        identity.log_id == manifest.log_id
-            && identity.id >= manifest.next_id
-            && id_of(name) == Some(identity.id)
-    });
-    let planned = unknown.map(|(file, identity)| leftover(file, identity));
-    let used = planned.filter(|planned| {
-        let (mut source, len) = open(disk, planned);
-        len >= planned.identity.size && source.frame(DATA_START).is_some()
-    });
-    used.map(|planned| planned.identity.id).max()
 }
 
 fn leftover(file: &str, identity: Identity) -> Planned {
@@ -236,8 +214,8 @@ fn by_manifest(disk: &Disk, manifest: &Manifest, headers: &Headers, flaws: Vec<G
     for (name, header) in headers.iter().filter(|(name, _)| !used.contains(name)) {
         match header {
             Ok(identity) => plan.leave(disk, name, *identity, manifest.log_id),
-            // Debris: an interrupted creation may leave it.
-            Err(_) if !named(name) => {}
+            // An interrupted creation may leave it.
+            Err(_) if !named(name) && stale::is_free(disk, manifest, name) => {}
             Err(why) => plan.note(disk, name, why),
         }
     }
@@ -331,7 +309,7 @@ impl Plan {
         if identity.log_id == log {
             self.segments.push(leftover(name, identity));
         } else {
-            self.note(disk, name, "it is a segment of another log");
+            self.note(disk, name, stale::FOREIGN);
         }
     }
 
