@@ -320,6 +320,23 @@ fn latency(dir: &Path, calls: u32, rest: Duration) {
         awaited.push(i128::try_from(start.elapsed().as_nanos()).unwrap());
     }
     percentiles("append and a ticket awaited", awaited);
+    // The commit, so that both are of the same sync: from where it wakes its committer to the callback.
+    let (send, called) = channel();
+    let (mut after, mut called_back) = (Vec::new(), Vec::new());
+    for _ in 0..calls {
+        thread::sleep(rest);
+        let start = Instant::now();
+        let lsn = log.append(&[7; 100]).unwrap();
+        let send = send.clone();
+        log.on_durable(lsn, move |_| send.send(Instant::now()).unwrap());
+        log.commit_to(lsn).unwrap();
+        let done = Instant::now();
+        let at = called.recv().unwrap();
+        called_back.push(nanos(start, at));
+        after.push(nanos(done, at));
+    }
+    percentiles("append, a callback and commit, to the callback", called_back);
+    percentiles("from the return of the commit to the callback", after);
 }
 
 fn main() {

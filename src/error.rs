@@ -1,5 +1,7 @@
 //! One error type for the whole crate, with predicates for what a caller can do about it.
 
+mod copy;
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -109,7 +111,8 @@ pub enum Error {
         /// The position asked for.
         lsn: Lsn,
     },
-    /// The record is no longer in the log: a checkpoint or `truncate_after` let go of it.
+    /// The record is no longer in the log: a checkpoint or `truncate_after` let go of it. Of a commit, a ticket or a
+    /// callback: it was cut away before it was durable.
     Gone {
         /// The position asked for.
         lsn: Lsn,
@@ -177,6 +180,14 @@ pub enum Error {
         schema: Option<u8>,
         /// The codec's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A thread that others depend on panicked inside the log: a bug, of the log or of the disk it was given. The log is
+    /// poisoned by it.
+    Panicked {
+        /// The thread's name.
+        thread: String,
+        /// What the panic said.
+        message: String,
     },
     /// The log was closed.
     Closed,
@@ -398,6 +409,9 @@ impl fmt::Display for Error {
             }
             Error::Decode { lsn, schema: None, source } => {
                 write!(f, "the record at LSN {lsn} cannot be decoded: {source}")
+            }
+            Error::Panicked { thread, message } => {
+                write!(f, "the thread {thread} panicked inside the log: {message}")
             }
             Error::Closed => f.write_str("the log is closed"),
             Error::Cancelled => f.write_str("the opening of the log was cancelled"),

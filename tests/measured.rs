@@ -119,26 +119,40 @@ impl Subscriber for Lines {
 fn tracing_is_told_each_event_at_its_level() {
     let lines = Lines::default();
     let disk = SimDisk::new(1);
-    tracing::subscriber::with_default(lines.clone(), || {
-        let log = small().observer(Arc::new(TracingObserver)).open_on(&disk).unwrap();
-        log.append_durable(b"one").unwrap();
-        log.checkpoint(log.durable()).unwrap();
-        log.step().unwrap();
-        let kept = log.append(b"two").unwrap();
-        log.truncate_after(kept).unwrap();
-        log.append(b"three").unwrap();
-        disk.order(Fault::new(Call::Sync, 1, 5));
-        assert!(log.commit().is_err());
-        drop(log);
-        drop(small().observer(Arc::new(TracingObserver)).open_on(&disk).unwrap());
+    // For all threads: one of the log's delivers events.
+    tracing::subscriber::set_global_default(lines.clone()).unwrap();
+    let log = small().observer(Arc::new(TracingObserver)).open_on(&disk).unwrap();
+    let settle = || {
+        let (send, settled) = std::sync::mpsc::channel();
+        log.on_durable(log.end(), move |_| send.send(()).unwrap());
+        settled.recv().unwrap();
+    };
+    log.append_durable(b"one").unwrap();
+    settle();
+    log.roll().unwrap();
+    log.step().unwrap();
+    settle();
+    log.checkpoint(log.durable()).unwrap();
+    log.step().unwrap();
+    let kept = log.append(b"two").unwrap();
+    log.truncate_after(kept).unwrap();
+    log.append(b"three").unwrap();
+    disk.order(Fault::new(Call::Sync, 1, 5));
+    assert!(log.commit().is_err());
+    drop(log);
+    drop(small().observer(Arc::new(TracingObserver)).open_on(&disk).unwrap());
+    let mut lines = lines.0.lock().unwrap();
+    let mut syncs = 0;
+    lines.retain(|(level, _)| {
+        syncs += usize::from(*level == Level::DEBUG);
+        *level != Level::DEBUG || syncs == 1
     });
-    let lines = lines.0.lock().unwrap();
     let expected = [
         (Level::INFO, "message=opened head=4096 "),
         (Level::DEBUG, "message=synced durable="),
         (Level::INFO, "message=segment sealed id=1 base=0 "),
-        (Level::INFO, "message=checkpoint lsn="),
         (Level::INFO, "message=segment recycled id=1 "),
+        (Level::INFO, "message=checkpoint lsn="),
         (Level::INFO, "message=segment sealed id=2 "),
         (Level::INFO, "message=cut back end="),
         (Level::ERROR, "message=the log is poisoned error="),

@@ -54,7 +54,7 @@ interleaved() {
 
 only=${1:-} edits=
 [ "$only" = --edits ] && only= edits=1
-mutant ack-before-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, bytes: 0, rolled: false });/' -p duralog-cli --test trace
+mutant ack-before-sync src/log/commit.rs 's/let synced = self.contain\(\|\| self.sync_everything\(begun\)\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, bytes: 0, rolled: false });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/^        fs::fdatasync\(&self.fd\)\?;//' -p duralog-cli --test trace
 mutant notes-not-in-the-manifest src/log/upkeep.rs 's/let mut notes = tail.notes.as_of\(.*\);/let mut notes = crate::format::notes::Notes::default();/' --test crash power_cut
 mutant notes-not-walked src/log/find_end.rs 's/if lsn >= manifest.noted \{/if lsn > u64::MAX - 1 {/' --test crash power_cut
@@ -83,7 +83,6 @@ mutant full-disk-keeps-what-was-archived src/log/upkeep.rs 's/Err\(error @ Error
 mutant consumer-stands-below-the-floor src/log/consumer.rs 's/self.engine.catalog.head\(\).max\(now.floor\)/self.engine.catalog.head()/' --test holding p10_where
 mutant seek-below-the-floor src/log/consumer.rs 's/if position.get\(\) < now.floor \{/if false {/' --test holding p10_where
 mutant sealed-though-never-synced src/log/tell.rs 's/manifest.checkpoint.min\(self.durable\(\)\)/manifest.checkpoint/' --test observer what_a_reset
-mutant failure-of-a-note-untold src/log/notes.rs 's/noted.inspect_err\(\|_\| self.inform\(\)\)/noted/' --test observer p6_a_failure
 mutant age-by-the-file-alone src/log/retention.rs 's/if let Some\(ended\) = slot.ended_for\(\) \{/if let Some(ended) = slot.ended_for().filter(|_| false) {/' --test retention p10_what_is_young
 interleaved reset-head-before-durable src/log/reset.rs 's/self.pass_over\(start\);//' anew
 mutant no-small-segment src/log/recover.rs 's/filter\(\|size\| \*size <= full\)/filter(|size| *size < 0)/' --test crash found_
@@ -97,13 +96,11 @@ mutant observer-hold-ignored src/log/catalog.rs 's/Arc::strong_count\(&self.hold
 mutant own-thread-joined src/log/syncer.rs 's/thread.filter\(\|thread\| .*\) \{$/thread {/' --test observer an_observer_may_close
 mutant sealed-told-twice src/log/tell.rs 's/upkeep.newest_sealed = id;//' --test observer each_change
 mutant hurried-past-not-told src/log/tell.rs 's/None => slot.end\(\).filter\(.*\),/None => None,/' --test observer each_change
-mutant failure-told-twice src/log/tell.rs 's/failure_noted.swap\(true,/failure_noted.fetch_and(false,/' --test observer p6
-mutant append-failure-told-late src/log/append.rs 's/self.append_one\(payload\).inspect_err\(\|_\| self.inform\(\)\)/self.append_one(payload)/' --test observer p6
+mutant failure-told-twice src/log/engine.rs 's/if is_first \{/if true {/' --test observer p6
 mutant full-told-each-time src/log/tell.rs 's/full.filter\(\|_\| !upkeep.full\)/full/' --test observer p7
-mutant close-does-not-wait src/log/tell.rs 's/^        self.audience.wait\(\);//' --test observer all_is_told
-mutant sync-told-behind-a-close src/log/tell.rs 's/^            self.desk.lock\(\).inside.push\(thread::current\(\).id\(\)\);//' --test observer all_is_told
-mutant panic-of-an-observer-ours src/observer/mod.rs 's/drop\(catch_unwind\(AssertUnwindSafe\(\|\| self.0.event\(event\)\)\)\);/self.0.event(event);/' --test observer a_panic
-mutant told-out-of-order src/log/tell.rs 's/news.pop_front\(\)/news.pop_back()/' --test observer each_change
+mutant close-does-not-wait src/log/mod.rs 's/self.engine.health.delivery.drain\(\);//' --test observer all_is_told
+mutant panic-of-an-observer-ours src/log/delivery.rs 's/drop\(delivered\);/if let Err(panic) = delivered { std::panic::resume_unwind(panic) }/' --test observer a_panic
+mutant told-out-of-order src/log/delivery.rs 's/items.pop_front\(\)/items.pop_back()/' --test observer each_change
 mutant sealed-before-called-found src/log/tell.rs 's/false => News::Found\(segment\)/false => News::Sealed(segment)/' --test observer an_open
 mutant failed-append-counted src/log/meter/mod.rs '/fn appended/,/^        }/ s/begun.filter\(\|_\| counts\)/begun/' --test measured each_call
 mutant claimed-length-believed src/typed/bounded.rs '/fn deserialize_string/,/^    }/ s/self.inner.deserialize_str\(/self.inner.deserialize_string(/' --test typed p11_a_claimed
@@ -173,7 +170,7 @@ mutant ticket-entry-left src/log/ticket.rs 's/drop\(engine\.leave\(What::Durable
 mutant dropped-log-still-syncs src/log/commit.rs 's/if self\.health\.is_over\(\)/if false/' --test tickets a_ticket_of_a_dropped
 mutant cut-tells-no-one src/log/retain.rs 's/self\.tell_due\(\);//' --test tickets a_cut_wakes
 mutant thread-joins-itself src/log/syncer.rs 's/thread\.filter\(\|thread\| .*\)/thread/' --test tickets a_callback_may_close
-mutant callback-panic-passed-on src/log/waiters.rs 's/drop\(told\);/if let Err(panic) = told { std::panic::resume_unwind(panic) }/' --test tickets a_callback_that_panics
+mutant callback-panic-passed-on src/log/delivery.rs 's/drop\(delivered\);/if let Err(panic) = delivered { std::panic::resume_unwind(panic) }/' --test tickets a_callback_that_panics
 mutant follower-passes-a-cut src/log/follow/advance.rs 's/if slot\.is_none_or\(.*\) \{ Ok/if true { Ok/' --test follow p2_a_cut
 mutant cut-slots-not-marked src/log/retain.rs 's/gone\.iter\(\)\.for_each\(.*set_end.*$//' --test follow p2_a_cut
 mutant follower-passes-a-checkpoint src/log/follow/advance.rs 's/if next\.identity\(\)\.base > self\.at \&\& passed\(\)/if false \&\& passed()/' --test follow p10_a_checkpoint_past
@@ -235,8 +232,8 @@ mutant watermark-not-kept src/log/commit.rs 's/noted = state.watermark.*$//; s/,
 mutant seal-before-the-sync src/log/upkeep.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' $sim power_cut
 mutant recovered-tail-not-synced src/log/find_end.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)\?;//' $sim power_cut
 mutant cache-trusted-at-open src/log/find_end.rs 's/file.drop_cache\(\).*;//; s/Access::Direct/Access::Read/' $sim faults
-mutant failed-sync-retried src/log/commit.rs 's/active.sync\(method, dirty\)/active.sync(method, dirty.clone()).or_else(|_| active.sync(method, dirty))/' $sim faults
-mutant failed-sync-of-a-rolled-segment-ignored src/log/commit.rs 's/segment.sync\(method, dirty\).map_err\(\|e\| self.health.poison\(e\)\)\?;/drop(segment.sync(method, dirty));/' $sim faults
+mutant failed-sync-retried src/log/commit.rs 's/self.files.sync\(&active, dirty\)/self.files.sync(\&active, dirty.clone()).or_else(|_| self.files.sync(\&active, dirty))/' $sim faults
+mutant failed-sync-of-a-rolled-segment-ignored src/log/commit.rs 's/self.files.sync\(segment, dirty\).map_err\(\|e\| self.health.poison\(e\)\)\?;/drop(self.files.sync(segment, dirty));/' $sim faults
 mutant manifest-not-synced src/manifest.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)$/Ok(())/' $sim enumerated
 mutant manifest-rename-not-synced src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' $sim enumerated
 mutant new-segment-not-synced src/segment/file.rs 's/\.and_then\(\|\(\)\| file.sync\(\).map_err\(.*\)\)$//' $sim enumerated
@@ -276,7 +273,7 @@ mutant step-after-the-end src/log/upkeep.rs '/pub\(crate\) fn step/,/First: on/ 
 interleaved no-one-is-woken src/log/commit.rs 's/^        self.group.synced.notify_all\(\);//' p1_
 interleaved woken-too-early src/log/commit.rs '/fn stop_leading/,/^    }/ { s/^        self.group.synced.notify_all\(\);//; s/let mut state = /self.group.synced.notify_all(); &/ }' p1_
 interleaved asleep-without-a-look src/log/commit.rs 's/if state.led && self.durable\(\) < need \{/if true {/' p1_
-interleaved durable-before-the-sync src/log/commit.rs 's/let synced = self.sync_everything\(begun\);/self.durable.store(self.end(), Ordering::Release); &/' p1_
+interleaved durable-before-the-sync src/log/commit.rs 's/let synced = self.contain\(\|\| self.sync_everything\(begun\)\);/self.durable.store(self.end(), Ordering::Release); &/' p1_
 interleaved rolled-segments-forgotten src/log/append.rs 's/tail.unsynced.push\(.*\);//' p1_
 interleaved rolled-segments-not-synced src/log/commit.rs 's/for segment in &rolled \{/for segment in rolled.iter().take(0) {/' p1_
 interleaved sealed-before-synced src/log/upkeep.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' p10
@@ -364,4 +361,17 @@ mutant lost-segment-taken-for-unused src/format/manifest.rs 's/self.clean_end.is
 mutant checkpoint-of-none-out-of-range src/extent.rs 's/ && at < checkpoint;/ \&\& (checkpoint == 0 || at < checkpoint);/' --test positions a_replay
 mutant minimum-out-of-range src/extent.rs 's/from > Lsn::MIN && at < head/at < head/' --test positions a_replay
 mutant head-of-nothing-is-zero src/inspect/summary.rs 's/Lsn::new\(manifest.head\(\)\)/Lsn::new(manifest.segments.first().map_or(0, |_| manifest.head()))/' --test positions p5_the_head
+mutant failure-untold src/log/engine.rs 's/is_first = true;//' --test observer p6_a_failure
+mutant callback-on-the-callers-stack src/log/waiters.rs '/fn enter_call/,/^    }/ s/self.health.delivery.call\(call, outcome\);/call(outcome);/' --test tickets a_callback_is_called_by
+mutant syncs-not-made-one src/log/delivery.rs 's/if last.absorb\(news\) \{/if false {/' --test callbacks p9_syncs
+mutant sync-told-after-its-callbacks src/log/commit.rs 's/^            self.health.delivery.note\(\|\| event\);//; s/^            due = self.take_due\(.*\);/&\n            self.health.delivery.note(|| event);/' --test callbacks a_callback_comes_after
+mutant panic-does-not-poison src/log/contain.rs 's/let error = self.health.poison\(.*\);/let error = Error::Panicked { thread, message };/' --test callbacks p6_a_panic_of_a_thread_that_leads
+mutant panic-ends-the-worker src/log/worker.rs 's/running.contain_thread\(\|_\| run\(&running\)\)/run(\&running)/' --test callbacks p6_a_panic_while
+mutant outcome-forgotten src/log/ticket.rs 's/self.outcome = Some\(copy\(&outcome\)\);//' --test callbacks a_ticket_says
+mutant lost-is-durable src/log/lost.rs 's/if !self.lost.contains\(lsn\) \|\| /if lsn > 0 || /' --test callbacks p1_what_was_durable
+mutant durable-then-cut-is-lost src/log/lost.rs 's/let mut from = cut.max\(self.durable\(\)\);/let mut from = cut;/' --test callbacks p1_what_was_durable
+mutant notes-lost-with-the-records src/log/lost.rs 's/tail.notes.frames_from\(from\)/tail.notes.frames_from(u64::MAX)/' --test callbacks p1_the_lsn_of_a_note
+mutant durable-though-never-found src/log/lost.rs 's/ranges.push\(from..slot.identity\(\).base\);//' --test callbacks p1_what_an_instance
+mutant oldest-cuts-forgotten src/log/lost.rs 's/next.start = oldest.start;/let _: \&mut Range<u64> = next;/' --test callbacks p1_p9_of_very_many
+interleaved callback-looks-before-the-lock src/log/waiters.rs '/fn enter_call/,/^    }/ { s/let mut state = self.group.state.lock\(\);//; s/let key = state.waiters/let mut state = self.group.state.lock(); let key = state.waiters/ }' callbacks_and_events
 exit $survived

@@ -10,7 +10,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -205,45 +205,55 @@ fn a_callback_is_called_once() {
     assert_eq!(log.stats().waiting, 0);
 }
 
+/// Whatever the caller holds, it is never called on its stack: for what is durable, refused, or committed by it.
 #[test]
-fn a_callback_for_what_is_durable_is_called_at_once_by_the_caller() {
+fn a_callback_is_called_by_a_thread_of_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let log = quiet(dir.path());
-    let lsn = log.append_durable(b"one").unwrap();
     let (send, receive) = mpsc::channel();
-    let told = send.clone();
-    log.on_durable(lsn, move |outcome| {
-        outcome.unwrap();
-        told.send(thread::current().id()).unwrap();
-    });
-    assert_eq!(receive.try_recv().unwrap(), thread::current().id());
-    // And for what is not, by the one who syncs: here this thread.
+    let tell = || {
+        let send = send.clone();
+        move |outcome: Result<()>| {
+            send.send((outcome.is_ok(), thread::current().name().map(str::to_owned))).unwrap();
+        }
+    };
+    let thread = Some("duralog-events".to_owned());
+    let lsn = log.append_durable(b"one").unwrap();
+    log.on_durable(lsn, tell());
+    assert_eq!(receive.recv().unwrap(), (true, thread.clone()));
+    log.on_durable(log.end(), tell());
+    assert_eq!(receive.recv().unwrap(), (false, thread.clone()));
     let lsn = log.append(b"two").unwrap();
-    log.on_durable(lsn, move |outcome| {
-        outcome.unwrap();
-        send.send(thread::current().id()).unwrap();
-    });
+    log.on_durable(lsn, tell());
     assert!(receive.try_recv().is_err());
     log.commit().unwrap();
-    assert_eq!(receive.try_recv().unwrap(), thread::current().id());
+    assert_eq!(receive.recv().unwrap(), (true, thread));
 }
 
 #[test]
 fn a_callback_that_panics_harms_no_one() {
     let dir = tempfile::tempdir().unwrap();
     let log = quiet(dir.path());
-    let called = Arc::new(AtomicBool::new(false));
+    let called = Arc::new(AtomicUsize::new(0));
     let lsn = log.append(b"one").unwrap();
+    let also = || {
+        let called = Arc::clone(&called);
+        move |_| {
+            called.fetch_add(1, Ordering::SeqCst);
+        }
+    };
     log.on_durable(lsn, |_| panic!("on purpose"));
-    let also = Arc::clone(&called);
-    log.on_durable(lsn, move |_| also.store(true, Ordering::SeqCst));
+    log.on_durable(lsn, also());
     log.commit().unwrap();
-    assert!(called.load(Ordering::SeqCst));
+    log.on_durable(lsn, |_| panic!("on purpose, of what is durable"));
+    log.on_durable(log.end(), |_| panic!("on purpose, of what is refused"));
+    log.on_durable(lsn, also());
     log.append_durable(b"two").unwrap();
     log.close().unwrap();
+    assert_eq!(called.load(Ordering::SeqCst), 2);
 }
 
-/// On the thread that syncs for tickets, and on the worker: neither can wait for its own end.
+/// The thread that calls it cannot wait for its own end.
 #[test]
 fn a_callback_may_close_or_drop_the_log() {
     for policy in [SyncPolicy::OnCommit, SyncPolicy::Interval(Duration::from_millis(5))] {
@@ -278,7 +288,7 @@ fn a_ticket_is_refused_as_a_commit_is() {
         assert!(is(&log.when_durable(lsn).wait().unwrap_err()));
         let (send, receive) = mpsc::channel();
         log.on_durable(lsn, move |outcome| send.send(outcome).unwrap());
-        assert!(is(&receive.try_recv().unwrap().unwrap_err()));
+        assert!(is(&receive.recv().unwrap().unwrap_err()));
     };
     refused(log.end(), |error| matches!(error, Error::OutOfRange { .. }));
     let keep = log.append(b"keep").unwrap();
@@ -304,7 +314,7 @@ fn a_cut_wakes_the_tickets_of_what_it_takes_away() {
     assert_eq!(waker.0.load(Ordering::SeqCst), 2);
     assert!(matches!(poll(&mut kept, &waker), Poll::Ready(Ok(()))));
     assert!(matches!(poll(&mut undone, &waker), Poll::Ready(Err(Error::Gone { .. }))));
-    assert!(matches!(receive.try_recv().unwrap(), Err(Error::Gone { .. })));
+    assert!(matches!(receive.recv().unwrap(), Err(Error::Gone { .. })));
 }
 
 #[test]

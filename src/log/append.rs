@@ -19,14 +19,14 @@ impl Engine {
         if self.meter.is_on() {
             return self.append_measured(payload);
         }
-        self.append_one(payload).inspect_err(|_| self.inform())
+        self.append_one(payload)
     }
 
     /// Apart, so that who does not measure pays for one look (measured: 30 instructions more when it is not).
     #[cold]
     fn append_measured(&self, payload: &[u8]) -> Result<Lsn> {
         let begun = self.meter.begin();
-        let appended = self.append_one(payload).inspect_err(|_| self.inform());
+        let appended = self.append_one(payload);
         self.meter.appended(begun, appended.is_ok());
         appended
     }
@@ -34,7 +34,7 @@ impl Engine {
     /// All or nothing after a crash: only the last frame of a batch says that it is whole.
     pub(crate) fn append_batch<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Vec<Lsn>> {
         let begun = self.meter.begin();
-        let appended = self.append_many(payloads).inspect_err(|_| self.inform());
+        let appended = self.append_many(payloads);
         self.meter.appended(begun, appended.is_ok());
         appended
     }
@@ -206,7 +206,7 @@ impl Engine {
         }
     }
 
-    /// Tells those who wait for what is published.
+    /// Wakes those who wait for what is published.
     #[cold]
     fn release_watched(&self, mut tail: MutexGuard<'_, Tail>, wake: bool) {
         let end = tail.writer.lsn();
@@ -216,6 +216,6 @@ impl Engine {
         if wake {
             self.signal.wake();
         }
-        due.tell(self);
+        due.wake();
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::gather::{Gather, Habit, Threads};
+use super::tell::News;
 use super::waiters::{Due, Waiters};
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -98,7 +99,7 @@ impl Engine {
     pub(crate) fn commit_to(&self, lsn: Lsn) -> Result<()> {
         self.health.check()?;
         let cuts = self.cuts();
-        self.check_live(lsn.get())?;
+        self.check_position(lsn.get())?;
         self.wait_measured(lsn.get() + 1, cuts)
     }
 
@@ -133,18 +134,14 @@ impl Engine {
         self.group.cuts.load(Ordering::Acquire)
     }
 
-    /// Ok only if `lsn` lies in the part of a window that holds records of the log as it is now.
-    pub(super) fn check_live(&self, lsn: u64) -> Result<()> {
-        let (head, end) = (self.catalog.head(), self.end());
+    /// Ok if `lsn` is below the end and was not cut away before it was durable.
+    pub(super) fn check_position(&self, lsn: u64) -> Result<()> {
+        let end = self.end();
         if lsn >= end {
-            return Err(Error::OutOfRange {
-                lsn: Lsn::new(lsn),
-                head: Lsn::new(head),
-                end: Lsn::new(end),
-            });
+            let head = Lsn::new(self.catalog.head());
+            return Err(Error::OutOfRange { lsn: Lsn::new(lsn), head, end: Lsn::new(end) });
         }
-        let live = self.catalog.find(lsn).is_some_and(|slot| lsn < slot.end().unwrap_or(end));
-        if live { Ok(()) } else { Err(Error::Gone { lsn: Lsn::new(lsn), head: Lsn::new(head) }) }
+        self.check_kept(lsn)
     }
 
     /// Waits until everything below `need` is durable. `cuts`: as seen when `need` was in the log.
@@ -153,7 +150,7 @@ impl Engine {
             self.wait_in_group(need)?;
         }
         // `durable` also moves past what was cut away: then it says nothing of this position.
-        if self.cuts() == cuts { Ok(()) } else { self.check_live(need.saturating_sub(1)) }
+        if self.cuts() == cuts { Ok(()) } else { self.check_kept(need.saturating_sub(1)) }
     }
 
     fn wait_in_group(&self, need: u64) -> Result<()> {
@@ -178,12 +175,8 @@ impl Engine {
             if !state.led {
                 state.led = true;
                 let begun = self.begin_sync(self.gather(state));
-                let synced = self.sync_everything(begun);
-                self.audience.will_tell_of_a_sync();
-                let (told, due) = self.stop_leading(synced.ok());
-                due.tell(self);
-                self.audience.synced(told);
-                self.inform();
+                let synced = self.contain(|| self.sync_everything(begun));
+                self.stop_leading(synced.ok()).wake();
                 state = self.group.state.lock();
                 continue;
             }
@@ -284,12 +277,12 @@ impl Engine {
         Ok(Synced { end, took, records, bytes, rolled: !rolled.is_empty() })
     }
 
-    /// Publishes what became durable, gives up leadership, wakes all: those who are not yet
-    /// covered elect the next leader. Of the sync: what became durable, how many records, and how long it took. And what
-    /// else is due, for the caller to tell when it holds no lock.
-    fn stop_leading(&self, synced: Option<Synced>) -> (Option<(u64, u64, Duration)>, Due) {
+    /// Publishes what became durable, queues the event and then the callbacks that it is due to, gives up leadership,
+    /// wakes all threads: those that are not yet covered elect the next leader. The tasks that are due, for the caller to
+    /// wake when it holds no lock.
+    fn stop_leading(&self, synced: Option<Synced>) -> Due {
         let mut state = self.group.state.lock();
-        let (mut seals_due, mut noted, mut told) = (false, None, None);
+        let (mut seals_due, mut noted) = (false, None);
         let mut due = Due::default();
         if let Some(Synced { end, took, records, bytes, rolled }) = synced {
             noted = state.watermark.as_mut().map(|watermark| {
@@ -306,9 +299,10 @@ impl Engine {
             state.records += covered;
             state.records_before = records;
             self.meter.synced(took, covered);
-            told = Some((end, covered, took));
             seals_due = rolled;
-            due = state.waiters.take(self.durable());
+            let event = News::Synced { durable: end, records: covered, syncs: 1, took };
+            self.health.delivery.note(|| event);
+            due = self.take_due(&mut state.waiters, self.durable());
         }
         state.led = false;
         drop(state);
@@ -320,7 +314,13 @@ impl Engine {
             // The worker was woken by the roll, but may have looked before `durable` moved, and found nothing to seal.
             self.signal.wake();
         }
-        (told, due)
+        due
+    }
+
+    /// The log was poisoned: those who wait look again.
+    pub(super) fn wake_group(&self) {
+        drop(self.group.state.lock());
+        self.group.synced.notify_all();
     }
 
     /// Never back: a checkpoint of everything may have moved it past the end that a sync began with.
@@ -337,7 +337,7 @@ impl Engine {
         }
         state.led = true;
         drop(state);
-        let end = cut();
+        let end = self.contain(cut);
         if let Ok(Some(end)) = end {
             self.pass_over(end);
         }

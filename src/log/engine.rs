@@ -9,10 +9,11 @@
 //! 3. `tail`: where the next record goes. Held for a copy and a checksum, never across a
 //!    system call of the mmap way (a cut back is the exception).
 //! 4. the catalog: which segments can be read.
-//! 5. what the observer is to be told (`tell`). It is told with none of these held.
+//! 5. the ranges that were lost (`lost`), for a look.
+//! 6. the queue of what callbacks and the observer are to be told (`delivery`). A thread of its own tells them, with no
+//!    lock held.
 //!
-//! Those who wait without a thread stand behind 2 and 3 (`waiters`), and are called with no lock held: what they call is
-//! others' code.
+//! Tasks that wait stand behind 2 and 3 (`waiters`), and are woken with no lock held: a waker is others' code too.
 //!
 //! Positions only grow, also across a cut back: `head <= durable <= end`.
 
@@ -21,11 +22,13 @@ use std::sync::{Arc, OnceLock};
 
 use super::catalog::{Catalog, Slot};
 use super::commit::Group;
+use super::delivery::Delivery;
 use super::files::{Files, Stock};
+use super::lost::Lost;
 use super::meter::Meter;
 use super::notes::Noted;
 use super::syncer::Syncer;
-use super::tell::Audience;
+use super::tell::News;
 use super::waiters::Waiters;
 use super::worker::Signal;
 use crate::error::{Error, Result};
@@ -40,11 +43,11 @@ pub(crate) struct Engine {
     /// With `tail`: what the worker filled ahead is done.
     pub(crate) filled: Condvar,
     pub(crate) catalog: Catalog,
+    pub(crate) lost: Lost,
     pub(crate) group: Group,
     pub(crate) upkeep: Mutex<Upkeep>,
     pub(crate) health: Health,
     pub(crate) signal: Signal,
-    pub(crate) audience: Audience,
     pub(crate) meter: Meter,
     /// Everything below has been appended and can be read.
     pub(crate) end: AtomicU64,
@@ -121,6 +124,8 @@ pub(crate) struct Health {
     over: AtomicU8,
     failure: OnceLock<Arc<Error>>,
     pub(crate) syncer: Syncer,
+    /// Here, because poisoning the log queues the event of it.
+    pub(crate) delivery: Delivery,
 }
 
 /// Dropped, or closed with a failure: what was not durable was left.
@@ -129,6 +134,10 @@ const LEFT: u8 = 1;
 const WHOLE: u8 = 2;
 
 impl Health {
+    pub(crate) fn new(delivery: Delivery) -> Health {
+        Health { delivery, ..Health::default() }
+    }
+
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         if self.ended.load(Ordering::Acquire) { Err(self.why()) } else { Ok(()) }
@@ -153,8 +162,16 @@ impl Health {
         if let Error::Poisoned { .. } = error {
             return error;
         }
-        let cause = Arc::clone(self.failure.get_or_init(|| Arc::new(error)));
+        let mut is_first = false;
+        let first = self.failure.get_or_init(|| {
+            is_first = true;
+            Arc::new(error)
+        });
+        let cause = Arc::clone(first);
         self.ended.store(true, Ordering::Release);
+        if is_first {
+            self.delivery.note(|| News::Failed(Arc::clone(&cause)));
+        }
         self.syncer.ring();
         Error::Poisoned { cause }
     }

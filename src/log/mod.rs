@@ -6,11 +6,14 @@ mod catalog;
 mod close;
 mod commit;
 mod consumer;
+mod contain;
+mod delivery;
 mod engine;
 mod files;
 mod find_end;
 mod follow;
 mod gather;
+mod lost;
 mod meter;
 mod notes;
 #[cfg(feature = "sim")]
@@ -103,7 +106,7 @@ impl Options {
         let engine = Arc::new(engine);
         let worker = Worker::start(&engine)?;
         engine.signal.wake();
-        Ok(Log { engine, worker, recovery })
+        Log { engine, worker, recovery }.watched()
     }
 }
 
@@ -185,7 +188,7 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::Poisoned`] after a failed sync, this one or an earlier; [`Error::Gone`] if another thread
-    /// cut the end of the log away meanwhile; [`Error::Closed`].
+    /// cut the end of the log away before it was durable; [`Error::Closed`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -198,12 +201,18 @@ impl Log {
         self.engine.commit()
     }
 
-    /// Waits until the record at `lsn`, and all before it, is durable.
+    /// Waits until the record at `lsn`, and all before it, is durable. So too for the LSN of a note, which
+    /// [`set_metadata`](Log::set_metadata) or [`Consumer::ack`] returned.
+    ///
+    /// What was durable once is Ok, also after a checkpoint or a cut has let go of it; and a note is Ok after any cut, which
+    /// makes it durable. An LSN below the end at which there is no record is Ok once all before it is durable.
     ///
     /// # Errors
     ///
-    /// As [`commit`](Log::commit); [`Error::OutOfRange`] beyond the end; [`Error::Gone`] if the record is
-    /// not in the log any more, by a checkpoint (then it had been durable) or by `truncate_after`.
+    /// As [`commit`](Log::commit); [`Error::OutOfRange`] beyond the end; [`Error::Gone`] if the record was cut away
+    /// before it was durable. What was already missing when this instance opened the log is `Gone` too: nothing
+    /// says whether it was lost in a crash, cut away or checkpointed. After more than 1,024 such cuts in one
+    /// instance, a record that was durable between two of the oldest and has left the log may be `Gone`.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -443,6 +452,10 @@ impl Log {
     /// are [`Error::Closed`]. A second close does nothing. Records that were read stay valid, whatever a later log
     /// in this process does to their files; another process that opens the log may recycle them.
     ///
+    /// Waits until every event and callback that was queued by then was delivered (to [`Observer`](crate::Observer) and by
+    /// [`on_durable`](Log::on_durable)), unless one of them makes the call. So hold no lock here that one of them takes; the
+    /// same holds of dropping a log.
+    ///
     /// If the last append failed half-way, with `pwrite` on a full disk, the next open finds the log unclean.
     ///
     /// # Errors
@@ -464,10 +477,22 @@ impl Log {
         }
         let closed = self.engine.sync_and_record_end(|| self.stop_threads());
         self.engine.end_for_good(closed.is_ok());
-        self.engine.inform_all();
-        let unlocked = self.engine.unlock();
+        // A callback may itself wait for a ticket: all are told first. What an event says of a segment is true while it
+        // is delivered, so the lock of the directory goes afterwards.
         self.engine.tell_all();
+        self.engine.health.delivery.drain();
+        let unlocked = self.engine.unlock();
         closed.and(unlocked)
+    }
+
+    /// Delivers what recovery had to report.
+    fn watched(self) -> Result<Log> {
+        let delivery = &self.engine.health.delivery;
+        if delivery.is_watched() {
+            delivery.start(&self.engine)?;
+            delivery.drain();
+        }
+        Ok(self)
     }
 
     fn stop_threads(&self) {
@@ -486,10 +511,11 @@ impl Drop for Log {
             drop(self.engine.upkeep.lock());
             // A ticket outlives its log, and the thread that waits for it may be the one that syncs.
             self.engine.end_for_good(false);
-            self.engine.inform_all();
-            drop(self.engine.unlock());
             self.engine.tell_all();
+            self.engine.health.delivery.drain();
+            drop(self.engine.unlock());
         }
+        self.engine.health.delivery.stop();
     }
 }
 

@@ -4,6 +4,7 @@
 //! by then, so that a sealed segment need not be read for them, and a segment that goes takes none with it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use super::engine::{Engine, Tail};
 use super::upkeep::{Change, ignore_gone};
@@ -60,6 +61,12 @@ impl Noted {
     pub(crate) fn settle(&mut self, durable: u64) {
         let settled = self.pending.partition_point(|(lsn, _)| *lsn < durable);
         self.pending.drain(..settled).for_each(|(_, note)| self.settled.apply(&note));
+    }
+
+    /// Where the frames of those lie that are not settled, from `from` on.
+    pub(crate) fn frames_from(&self, from: u64) -> impl Iterator<Item = Range<u64>> {
+        let behind = self.pending.iter().filter(move |(lsn, _)| *lsn >= from);
+        behind.map(|(lsn, note)| *lsn..*lsn + frame_len(note.encode().len()))
     }
 
     fn add(&mut self, lsn: u64, note: Note) {
@@ -120,13 +127,12 @@ impl Engine {
         len: usize,
         make: impl Fn(&Noted) -> Result<Option<Note>>,
     ) -> Result<Option<Lsn>> {
-        let noted = match self.tail_with_room(frame_len(len)) {
+        match self.tail_with_room(frame_len(len)) {
             Ok(tail) => self.note_in(tail, &make),
             // By a note who holds the log lets go of it: it must be possible where there is room for nothing else.
             Err(Error::Full { .. }) => self.note_in_manifest(&make),
             Err(error) => Err(error),
-        };
-        noted.inspect_err(|_| self.inform())
+        }
     }
 
     fn note_in(
@@ -161,7 +167,7 @@ impl Engine {
     ) -> Result<Option<Lsn>> {
         loop {
             self.wait_durable(self.end(), self.cuts()).or_else(ignore_gone)?;
-            let mut upkeep = self.keep_up();
+            let mut upkeep = self.upkeep.lock();
             self.health.check()?;
             let mut tail = self.tail.lock();
             let end = tail.writer.lsn();
@@ -292,8 +298,7 @@ impl Log {
         let engine = &self.engine;
         let cuts = engine.cuts();
         match engine.note(9, |now| Ok(note(now.current())))? {
-            // Not by its LSN: a checkpoint, or a cut, may have taken the note in.
-            Some(lsn) => engine.wait_durable(lsn.get() + 1, cuts).or_else(ignore_gone)?,
+            Some(lsn) => engine.wait_durable(lsn.get() + 1, cuts)?,
             // Another's, which may not be durable yet.
             None => drop(engine.commit()?),
         }

@@ -23,7 +23,7 @@ impl Options {
         let (engine, recovery) = recover::open_in(directory, self)?;
         let engine = Arc::new(engine);
         let worker = if background { Worker::start(&engine)? } else { Worker::default() };
-        Ok(Log { engine, worker, recovery })
+        Log { engine, worker, recovery }.watched()
     }
 }
 

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use super::catalog::{Catalog, Slot};
 use super::commit::Group;
+use super::delivery::Delivery;
 use super::engine::{Engine, Health, Tail, Upkeep};
 use super::files::{self, Files, Made, Stock};
 use super::find_end::{Found, check_before, find_end};
+use super::lost::Lost;
 use super::meter::Meter;
 use super::notes::Noted;
-use super::tell::Audience;
 use super::waiters::Waiters;
 use super::worker::Signal;
 use crate::Lsn;
@@ -377,7 +378,7 @@ fn engine(
     let sealed = slots.len();
     let newest_sealed = slots.last().map_or(0, |slot| slot.identity().id);
     let meter = Meter::new(&files.options);
-    let audience = Audience::new(files.options.observer.clone());
+    let health = Health::new(Delivery::new(files.options.observer.clone()));
     slots.push(Slot::active(writer.segment()));
     let sync_at = end.saturating_add(files.sync_every());
     let tail = Tail {
@@ -401,6 +402,7 @@ fn engine(
         files,
         tail: Mutex::new(tail),
         filled: Condvar::default(),
+        lost: Lost::new(&slots),
         catalog: Catalog::new(slots),
         group: Group::new(watermark),
         upkeep: Mutex::new(Upkeep {
@@ -412,9 +414,8 @@ fn engine(
             newest_sealed,
             full: false,
         }),
-        health: Health::default(),
+        health,
         signal: Signal::default(),
-        audience,
         meter,
         end: AtomicU64::new(end),
         durable: AtomicU64::new(end),

@@ -8,14 +8,14 @@ use std::collections::VecDeque;
 use super::Log;
 use super::catalog::Slot;
 use super::engine::{Engine, Upkeep};
-use super::tell::{Keeping, News};
+use super::tell::News;
 use super::upkeep::Change;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::{DATA_START, MAX_LSN, MAX_SEGMENT_SIZE};
 use crate::segment::SegmentWriter;
-use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
+use crate::sync::{Instant, MutexGuard};
 
 impl Log {
     /// Drops every record and goes on at `lsn`, or at the next position after it where a log can begin: where it now
@@ -77,7 +77,7 @@ impl Engine {
     fn truncate_all(&self) -> Result<()> {
         self.health.check()?;
         self.let_oldest_go()?;
-        let mut upkeep = self.keep_up();
+        let mut upkeep = self.upkeep.lock();
         self.health.check()?;
         loop {
             if self.tail.lock().ready.is_empty() {
@@ -98,7 +98,7 @@ impl Engine {
             return self.checkpoint(Lsn::new(end)).map(|_| Lsn::new(end));
         }
         self.let_oldest_go()?;
-        let mut upkeep = self.keep_up();
+        let mut upkeep = self.upkeep.lock();
         self.health.check()?;
         loop {
             let base = self.base_for(lsn, &upkeep)?;
@@ -178,7 +178,8 @@ impl Engine {
             }
             return Err(error);
         }
-        self.audience.note(|| News::CutBack { end: self.catalog.head(), resumes: start });
+        self.lose_from(0, &tail);
+        self.health.delivery.note(|| News::CutBack { end: self.catalog.head(), resumes: start });
         let Some(next) = tail.ready.pop_front() else { return Ok(None) };
         let mut old = std::mem::replace(&mut tail.writer, next);
         tail.writer.inherit(&mut old);
@@ -210,7 +211,7 @@ impl Engine {
     }
 
     /// The log stands anew, whatever becomes of the files.
-    fn give_dropped_back(&self, mut upkeep: Keeping<'_>) {
+    fn give_dropped_back(&self, mut upkeep: MutexGuard<'_, Upkeep>) {
         drop(self.release_retired(&mut upkeep));
         drop(self.keep_reserve(&mut upkeep));
         drop(upkeep);

@@ -28,7 +28,7 @@ impl Engine {
     }
 
     fn checkpoint_to(&self, to: impl FnOnce() -> Option<u64>, asks: bool) -> Result<Reclaimed> {
-        let mut upkeep = self.keep_up();
+        let mut upkeep = self.upkeep.lock();
         // Again: a close may have come first, and after it the files are another's.
         self.health.check()?;
         let Some(to) = to() else { return Ok(Reclaimed::default()) };
@@ -84,7 +84,7 @@ impl Engine {
             self.signal.wake(); // it looks again until their readers let go
         }
         let (lsn, reclaimed) = (Lsn::new(checkpoint), Reclaimed { segments, bytes });
-        self.audience.note(|| News::Checkpoint { lsn, reclaimed });
+        self.health.delivery.note(|| News::Checkpoint { lsn, reclaimed });
         Ok(reclaimed)
     }
 
@@ -132,7 +132,7 @@ impl Engine {
             let rolled = if tail.writer.is_empty() { Ok(true) } else { self.roll_tail(&mut tail) };
             let end = tail.writer.lsn();
             self.release(tail);
-            if rolled.inspect_err(|_| self.inform())? {
+            if rolled? {
                 return Ok(Lsn::new(end));
             }
             self.provide_segment()?;
@@ -144,7 +144,7 @@ impl Engine {
     pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
         self.health.check()?;
         self.let_oldest_go()?;
-        let mut upkeep = self.keep_up();
+        let mut upkeep = self.upkeep.lock();
         self.health.check()?;
         let cut = self.cut_position(lsn)?;
         loop {
@@ -197,9 +197,10 @@ impl Engine {
         }
         let change = Change { cut: Some(cut), ..Change::default() };
         self.write_manifest_locked(upkeep, &change, &tail)?;
+        self.lose_from(cut, &tail);
         let Some(next) = tail.ready.pop_front() else { return Ok(None) };
         let start = next.lsn();
-        self.audience.note(|| News::CutBack { end: cut, resumes: start });
+        self.health.delivery.note(|| News::CutBack { end: cut, resumes: start });
         let gone = self.catalog.retire(|slot| slot.identity().base >= cut);
         // Before `durable` moves past them: by this a follower tells what was cut from what a checkpoint passed.
         gone.iter().for_each(|slot| slot.set_end(slot.identity().base));

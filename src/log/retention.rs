@@ -191,8 +191,9 @@ impl Engine {
     fn droppable(&self, upkeep: &Upkeep, over: u64) -> Option<u64> {
         let free = self.free_to();
         // An observer holds a segment until it has been told of its seal.
-        let told =
-            |slot: &Slot| !self.audience.is_there() || slot.identity().id <= upkeep.newest_sealed;
+        let told = |slot: &Slot| {
+            !self.health.delivery.is_watched() || slot.identity().id <= upkeep.newest_sealed
+        };
         let mut bytes = 0;
         for slot in self.catalog.snapshot() {
             let end = slot.end().filter(|end| *end <= free)?;

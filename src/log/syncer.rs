@@ -41,8 +41,9 @@ impl Syncer {
         let mut state = self.state.lock();
         if !state.started && !state.stopped {
             let running = Arc::clone(engine);
-            let spawned =
-                thread::Builder::new().name("duralog-sync".into()).spawn(move || run(&running));
+            let spawned = thread::Builder::new()
+                .name("duralog-sync".into())
+                .spawn(move || running.contain_thread(run));
             let path = engine.files.directory.path();
             state.thread = Some(spawned.map_err(|e| Error::io("clone", path, e))?);
             state.started = true;
@@ -91,7 +92,7 @@ impl Syncer {
 /// Joins a thread of the log, unless it is this one: a callback may close the log, or drop the last handle of it.
 pub(super) fn join(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
-        // A panic in it would be a bug; it has no state of its own to lose.
+        // No panic comes out of it (`contain.rs`).
         drop(thread.join());
     }
 }

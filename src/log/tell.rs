@@ -1,11 +1,5 @@
-//! Telling the observer, with no lock held.
-//!
-//! What happens under the upkeep lock is noted in a queue and told when that lock is given up ([`Engine::keep_up`]). One
-//! thread tells at a time, so that the order is kept; what others note meanwhile it tells too. The lock of the queue
-//! comes after all others, and is held for a push or a pop.
+//! What the observer is told: each event is queued where it happens, and delivered by another thread (`delivery.rs`).
 
-use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +10,11 @@ use crate::error::{Error, Result};
 use crate::format::manifest::{Entry, Manifest, State};
 use crate::observer::{Event, Observer, SealedSegment, Watcher};
 use crate::segment::file_name;
-use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::thread::{self, ThreadId};
-use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::{Lsn, Options};
 
 impl Options {
-    /// Who is told what happens to the log, from its recovery on. Default: no one, which costs nothing.
+    /// Sets the observer, which is told what happens to the log, from its recovery on. Default: none, which costs nothing; with
+    /// one the log has a thread more, which calls it ([`Observer`]).
     ///
     /// ```
     /// use std::sync::Arc;
@@ -38,7 +30,7 @@ impl Options {
     }
 }
 
-/// An event until it is told. A segment in it is held.
+/// An event until it is delivered. A segment in it is held.
 #[derive(Debug)]
 pub(crate) enum News {
     Recovered(Box<Recovery>),
@@ -48,22 +40,31 @@ pub(crate) enum News {
     Removed { id: u64, base: u64, size: u64 },
     Checkpoint { lsn: Lsn, reclaimed: Reclaimed },
     CutBack { end: u64, resumes: u64 },
+    Synced { durable: u64, records: u64, syncs: u64, took: Duration },
     Full(Error),
     Failed(Arc<Error>),
 }
 
 impl News {
-    /// None of another error. An [`std::io::Error`] cannot be cloned, and this one goes to the caller too.
+    /// None of another error. The caller gets the error too.
     fn full(error: &Error) -> Option<News> {
-        let Error::Full { limit, op, path, source } = error else { return None };
-        let source = match source.raw_os_error() {
-            Some(code) => std::io::Error::from_raw_os_error(code),
-            None => std::io::Error::new(source.kind(), source.to_string()),
-        };
-        Some(News::Full(Error::Full { limit: *limit, op, path: path.clone(), source }))
+        matches!(error, Error::Full { .. }).then(|| News::Full(error.copy()))
     }
 
-    fn event(&self) -> Event<'_> {
+    /// Takes the next event in, if both are syncs and nothing happened in between.
+    pub(super) fn absorb(&mut self, next: &News) -> bool {
+        let News::Synced { durable, records, syncs, took } = self else { return false };
+        let &News::Synced { durable: to, records: more, syncs: others, took: longer } = next else {
+            return false;
+        };
+        *durable = to.max(*durable);
+        *records += more;
+        *syncs += others;
+        *took += longer;
+        true
+    }
+
+    pub(super) fn event(&self) -> Event<'_> {
         match self {
             News::Recovered(recovery) => Event::Recovered(recovery),
             News::Found(segment) => Event::Found(segment),
@@ -76,208 +77,37 @@ impl News {
             &News::CutBack { end, resumes } => {
                 Event::CutBack { end: Lsn::new(end), resumes: Lsn::new(resumes) }
             }
+            &News::Synced { durable, records, syncs, took } => {
+                Event::Synced { durable: Lsn::new(durable), records, syncs, took }
+            }
             News::Full(error) => Event::Full(error),
             News::Failed(error) => Event::Failed(error),
         }
     }
 }
 
-/// The observer and what it is still to be told.
-#[derive(Debug)]
-pub(crate) struct Audience {
-    observer: Option<Watcher>,
-    /// There are news: one look for those who have nothing to tell.
-    noted: AtomicBool,
-    failure_noted: AtomicBool,
-    desk: Mutex<Desk>,
-    /// With `desk`: a thread has left the observer.
-    left: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Desk {
-    news: VecDeque<News>,
-    telling: bool,
-    /// Threads that are in the observer, or bound to go there.
-    inside: Vec<ThreadId>,
-}
-
-impl Desk {
-    fn leave(&mut self) {
-        let me = thread::current().id();
-        if let Some(at) = self.inside.iter().position(|id| *id == me) {
-            self.inside.swap_remove(at);
-        }
-    }
-}
-
-impl Audience {
-    pub(crate) fn new(observer: Option<Watcher>) -> Audience {
-        Audience {
-            observer,
-            noted: AtomicBool::new(false),
-            failure_noted: AtomicBool::new(false),
-            desk: Mutex::default(),
-            left: Condvar::default(),
-        }
-    }
-
-    pub(crate) fn is_there(&self) -> bool {
-        self.observer.is_some()
-    }
-
-    /// Under any lock. Whoever notes also sees to it that it is told.
-    pub(crate) fn note(&self, news: impl FnOnce() -> News) {
-        if self.is_there() {
-            let news = news();
-            let mut desk = self.desk.lock();
-            desk.news.push_back(news);
-            self.noted.store(true, Ordering::Release);
-        }
-    }
-
-    /// Tells what was noted, unless another thread is telling: then that one does.
-    fn tell(&self) {
-        let Some(watcher) = &self.observer else { return };
-        if !self.noted.load(Ordering::Acquire) {
-            return;
-        }
-        let mut desk = self.desk.lock();
-        if desk.telling {
-            return;
-        }
-        desk.telling = true;
-        desk.inside.push(thread::current().id());
-        while let Some(news) = desk.news.pop_front() {
-            drop(desk);
-            watcher.tell(&news.event());
-            drop(news); // it may be the last to hold a segment
-            desk = self.desk.lock();
-        }
-        self.noted.store(false, Ordering::Release);
-        desk.telling = false;
-        desk.leave();
-        drop(desk);
-        self.left.notify_all();
-    }
-
-    /// Before leadership is given up: a close from then on waits until [`synced`](Self::synced).
-    pub(super) fn will_tell_of_a_sync(&self) {
-        if self.is_there() {
-            self.desk.lock().inside.push(thread::current().id());
-        }
-    }
-
-    /// Past the queue: who leads the next sync does not tell of this one, or one thread might have to tell for ever.
-    pub(super) fn synced(&self, told: Option<(u64, u64, Duration)>) {
-        let Some(watcher) = &self.observer else { return };
-        if let Some((durable, records, took)) = told {
-            watcher.tell(&Event::Synced { durable: Lsn::new(durable), records, took });
-        }
-        self.desk.lock().leave();
-        self.left.notify_all();
-    }
-
-    /// Until all is told, by whomever. An observer that asks for it itself does not wait for its own return.
-    fn wait(&self) {
-        if !self.is_there() {
-            return;
-        }
-        let me = thread::current().id();
-        let mut desk = self.desk.lock();
-        loop {
-            let all = desk.inside.is_empty() && desk.news.is_empty();
-            if all || desk.inside.contains(&me) {
-                return;
-            }
-            if desk.telling || desk.news.is_empty() {
-                self.left.wait(&mut desk);
-            } else {
-                drop(desk);
-                self.tell();
-                desk = self.desk.lock();
-            }
-        }
-    }
-}
-
-/// The upkeep lock. What was noted under it is told when it is given up, so no other lock may then be held.
-pub(crate) struct Keeping<'a> {
-    // Dropped in this order.
-    upkeep: MutexGuard<'a, Upkeep>,
-    _tells: Tells<'a>,
-}
-
-struct Tells<'a>(&'a Engine);
-
-impl Drop for Tells<'_> {
-    fn drop(&mut self) {
-        self.0.inform();
-    }
-}
-
-impl Deref for Keeping<'_> {
-    type Target = Upkeep;
-
-    fn deref(&self) -> &Upkeep {
-        &self.upkeep
-    }
-}
-
-impl DerefMut for Keeping<'_> {
-    fn deref_mut(&mut self) -> &mut Upkeep {
-        &mut self.upkeep
-    }
-}
-
 impl Engine {
-    /// The upkeep lock, for those who change something under it.
-    pub(super) fn keep_up(&self) -> Keeping<'_> {
-        Keeping { upkeep: self.upkeep.lock(), _tells: Tells(self) }
-    }
-
-    /// Tells what has happened. With no lock held.
-    #[cold]
-    pub(super) fn inform(&self) {
-        if !self.audience.is_there() {
-            return;
-        }
-        if let Some(cause) = self.health.failed()
-            && !self.audience.failure_noted.swap(true, Ordering::AcqRel)
-        {
-            self.audience.note(|| News::Failed(cause));
-        }
-        self.audience.tell();
-    }
-
-    /// Tells the rest, before the lock of the directory goes: what is told of a segment is true while it is told.
-    pub(super) fn inform_all(&self) {
-        self.inform();
-        self.audience.wait();
-    }
-
     /// What open found and did. `sealed`: by this recovery; the manifest that says so is durable.
     pub(super) fn tell_of_recovery(&self, recovery: &Recovery, sealed: &[Entry]) {
-        if !self.audience.is_there() {
+        if !self.health.delivery.is_watched() {
             return;
         }
-        self.audience.note(|| News::Recovered(Box::new(recovery.clone())));
+        self.health.delivery.note(|| News::Recovered(Box::new(recovery.clone())));
         for slot in self.catalog.snapshot() {
             let Some(end) = slot.end() else { continue };
             let segment = self.sealed_segment(&slot, end);
             let anew = sealed.iter().any(|entry| entry.id == segment.id);
-            self.audience.note(|| match anew {
+            self.health.delivery.note(|| match anew {
                 true => News::Sealed(segment),
                 false => News::Found(segment),
             });
         }
-        self.inform();
     }
 
     /// Notes the segments that this manifest, which is durable, is the first to call sealed, or to leave out below the
     /// checkpoint. Those that were cut away are neither.
     pub(super) fn note_sealed(&self, upkeep: &mut Upkeep, manifest: &Manifest) {
-        if !self.audience.is_there() {
+        if !self.health.delivery.is_watched() {
             return;
         }
         for slot in self.catalog.snapshot() {
@@ -292,7 +122,7 @@ impl Engine {
             };
             let Some(end) = end else { break };
             upkeep.newest_sealed = id;
-            self.audience.note(|| News::Sealed(self.sealed_segment(&slot, end)));
+            self.health.delivery.note(|| News::Sealed(self.sealed_segment(&slot, end)));
         }
     }
 
@@ -301,7 +131,7 @@ impl Engine {
         let full = provided.as_ref().err().and_then(News::full);
         let is_full = full.is_some();
         if let Some(note) = full.filter(|_| !upkeep.full) {
-            self.audience.note(|| note);
+            self.health.delivery.note(|| note);
         }
         upkeep.full = is_full;
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::Log;
 use super::engine::Engine;
-use super::waiters::{Key, Parker, Waiter, What};
+use super::waiters::{Key, Parker, What};
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::options::SyncPolicy;
@@ -17,24 +17,25 @@ use crate::options::SyncPolicy;
 ///
 /// It belongs to no runtime; any executor can await it, and it may move between threads and executors. It does nothing
 /// until it is polled or [waited for](Durable::wait); then, but under [`SyncPolicy::Interval`], it asks for a sync, which
-/// it shares with all who commit at that time. The thread that syncs wakes it. Dropping it cancels nothing.
+/// it shares with all who commit at that time. The thread that syncs wakes it. Dropping it cancels nothing. Polled or waited
+/// for again after it was ready, it gives the same outcome again.
 ///
 /// # Errors
 ///
 /// As [`Log::commit_to`], by the state in which the log is when it is polled:
 /// - [`Error::OutOfRange`], [`Error::Gone`], [`Error::Closed`], [`Error::Poisoned`] if they held when it was made;
-/// - [`Error::Gone`] if the record was cut away before it was known to be durable;
+/// - [`Error::Gone`] if the record was cut away before it was durable (what was durable is Ok, whatever came later);
 /// - [`Error::Poisoned`] if a failure ended the log before: the record may or may not be there when it is opened anew;
 /// - [`Error::Closed`] if the log was dropped before. After a [`close`](Log::close) that succeeded all is durable: Ok.
 /// - [`Error::Io`] if the thread that syncs for tickets could not be started.
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Durable {
-    /// None: it has said how it ended.
+    /// None: it has an outcome.
     engine: Option<Arc<Engine>>,
     lsn: Lsn,
     cuts: u64,
-    /// What was wrong when it was made.
-    refused: Option<Error>,
+    /// What was wrong when it was made, or what it has said.
+    outcome: Option<Result<()>>,
     key: Option<Key>,
 }
 
@@ -68,17 +69,26 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn when_durable(&self, lsn: Lsn) -> Durable {
-        let engine = Arc::clone(&self.engine);
-        let (cuts, refused) = engine.admit(lsn);
-        Durable { engine: Some(engine), lsn, cuts, refused: refused.err(), key: None }
+        let engine = &self.engine;
+        let (cuts, admitted) = engine.admit(lsn);
+        let (engine, outcome) = match admitted {
+            Ok(()) => (Some(Arc::clone(engine)), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        Durable { engine, lsn, cuts, outcome, key: None }
     }
 
-    /// Calls `f` once, when the record at `lsn`, and all before it, is durable: at once and here if it is so already,
-    /// else on the thread that syncs or ends the log. It asks for a sync as a polled ticket does
-    /// ([`when_durable`](Log::when_durable)).
+    /// Calls `f` once, when the record at `lsn`, and all before it, is durable, or never will be. It asks for a sync as a
+    /// polled ticket does ([`when_durable`](Log::when_durable)), and never waits.
     ///
-    /// `f` should be short: those who wait for the same sync wait for it, and so do `close` and the next sync. It may use
-    /// the log, and even close or drop it. If it panics, the panic ends there.
+    /// One thread of the log makes all callbacks and calls the [`Observer`](crate::Observer), one after another and never on
+    /// the caller's stack, even if the record is durable already or is refused. So a commit may be made under a lock
+    /// that `f` takes. `f` may make any call on the log; the documentation of [`Observer`](crate::Observer) has the table, the
+    /// order of callbacks and events, and what waits for them: [`close`](Log::close), and dropping the log. Callbacks that
+    /// follow wait for `f`, so it should be short. If it panics, the panic ends there.
+    ///
+    /// If the system refuses the log that thread, callbacks wait until it grants one; if it never does, the call that closes
+    /// or drops the log makes them.
     ///
     /// # Errors
     ///
@@ -96,22 +106,17 @@ impl Log {
     /// ```
     pub fn on_durable(&self, lsn: Lsn, f: impl FnOnce(Result<()>) + Send + 'static) {
         let engine = &self.engine;
+        if engine.health.delivery.start(engine).is_err() {
+            engine.signal.wake();
+        }
         let (cuts, admitted) = engine.admit(lsn);
         if let Err(error) = admitted {
-            return f(Err(error));
+            return engine.health.delivery.call(Box::new(f), Err(error));
         }
         let need = lsn.get() + 1;
-        if let Some(outcome) = engine.outcome(need, cuts) {
-            return f(outcome);
-        }
-        let waiter = Waiter::Call { cuts, call: Box::new(f) };
-        let key = engine.enter(What::Durable, None, need, waiter);
-        let asked = engine.ask_for(need);
-        // What moved between the look and the entry found no entry. Whoever takes it out calls it.
-        let outcome = asked.map_or_else(|error| Some(Err(error)), |()| engine.outcome(need, cuts));
-        if let Some(outcome) = outcome {
-            if let Some(Waiter::Call { call, .. }) = engine.leave(What::Durable, key) {
-                call(outcome);
+        if let Some(key) = engine.enter_call(need, cuts, Box::new(f)) {
+            if let Err(error) = engine.ask_for(need) {
+                engine.refuse_call(key, error);
             }
         }
     }
@@ -148,7 +153,7 @@ impl Durable {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait(mut self) -> Result<()> {
-        if let (Some(engine), None) = (&self.engine, &self.refused) {
+        if let Some(engine) = &self.engine {
             if engine.tickets_ask() {
                 return engine.wait_durable(self.lsn.get() + 1, self.cuts);
             }
@@ -164,18 +169,13 @@ impl Durable {
     }
 
     fn look(&mut self, waker: &Waker) -> Option<Result<()>> {
-        if let Some(error) = self.refused.take() {
-            return Some(Err(error));
-        }
-        // As after Ready by any future: there is nothing more to say.
-        let engine = self.engine.as_ref()?;
+        let Some(engine) = &self.engine else { return self.outcome.as_ref().map(copy) };
         let need = self.lsn.get() + 1;
         let outcome = engine.outcome(need, self.cuts);
         if outcome.is_some() {
             return outcome;
         }
-        let waiter = Waiter::Task(waker.clone());
-        self.key = Some(engine.enter(What::Durable, self.key, need, waiter));
+        self.key = Some(engine.enter(What::Durable, self.key, need, waker.clone()));
         if let Err(error) = engine.ask_for(need) {
             return Some(Err(error));
         }
@@ -192,6 +192,10 @@ impl Durable {
     }
 }
 
+fn copy(outcome: &Result<()>) -> Result<()> {
+    outcome.as_ref().map(|()| ()).map_err(Error::copy)
+}
+
 impl Future for Durable {
     type Output = Result<()>;
 
@@ -199,6 +203,7 @@ impl Future for Durable {
         match self.look(context.waker()) {
             Some(outcome) => {
                 self.release();
+                self.outcome = Some(copy(&outcome));
                 Poll::Ready(outcome)
             }
             None => Poll::Pending,
@@ -216,7 +221,7 @@ impl Engine {
     /// Whether a ticket for `lsn` can be had, and the cuts so far.
     fn admit(&self, lsn: Lsn) -> (u64, Result<()>) {
         let cuts = self.cuts();
-        (cuts, self.health.check().and_then(|()| self.check_live(lsn.get())))
+        (cuts, self.health.check().and_then(|()| self.check_position(lsn.get())))
     }
 
     /// What a ticket says of the positions below `need`; none as long as they may still become durable.
@@ -226,7 +231,7 @@ impl Engine {
         if self.durable() >= need {
             // It also moves past what was cut away.
             let cut = self.cuts() != cuts;
-            return Some(if cut { self.check_live(need.saturating_sub(1)) } else { Ok(()) });
+            return Some(if cut { self.check_kept(need.saturating_sub(1)) } else { Ok(()) });
         }
         ended.map(Err)
     }

@@ -3,6 +3,8 @@
 //! The worker has no logic of its own: it calls [`Engine::step`]. An append that finds no ready
 //! segment, because the worker has not come to it, does the same work itself.
 
+use std::time::Duration;
+
 use super::catalog::Slot;
 use super::engine::{Engine, Tail, Upkeep};
 use super::files::{self, Made};
@@ -36,6 +38,9 @@ pub(super) struct Change<'a> {
     pub(super) note: Option<&'a Note>,
 }
 
+/// How long an append at a cap that drops the oldest waits for the observer.
+const OBSERVER_TIME: Duration = Duration::from_secs(1);
+
 impl Engine {
     /// One round of background work. A full disk is left to the append that meets it.
     pub(crate) fn step(&self) -> Result<()> {
@@ -44,7 +49,7 @@ impl Engine {
         // Rolled segments are synced even if no one commits, so that recovery has few to read.
         self.sync_rolled()?;
         let head = self.catalog.head();
-        let mut upkeep = self.keep_up();
+        let mut upkeep = self.upkeep.lock();
         self.health.check()?;
         let tended = self.tend(&mut upkeep);
         drop(upkeep);
@@ -59,7 +64,7 @@ impl Engine {
         }
     }
 
-    /// Syncs the segments that are full. Not with the upkeep lock: whoever is told of a sync may ask for it.
+    /// Syncs the segments that are full. Not with the upkeep lock: a sync wakes tasks, whose wakers are called with no lock held.
     fn sync_rolled(&self) -> Result<()> {
         let rolled = self
             .tail
@@ -122,7 +127,7 @@ impl Engine {
         if !self.tail.lock().writer.asks_ahead() {
             return Ok(());
         }
-        let _upkeep = self.keep_up();
+        let _upkeep = self.upkeep.lock();
         self.health.check()?;
         let (segment, ahead) = {
             let mut tail = self.tail.lock();
@@ -155,22 +160,25 @@ impl Engine {
                 self.sync_rolled()?;
             }
             let provided = self.provide_if_none();
-            // Not all that could go was durable, or sealed and its observer told of it, which was not before the lock went.
+            // Not all that could go was durable, or sealed, with the event of it delivered.
             if !(is_at_cap(&provided) && std::mem::take(&mut again)) {
                 self.tell_if_moved(head);
                 return provided;
             }
             self.sync_rolled()?;
-            let mut upkeep = self.keep_up();
+            let mut upkeep = self.upkeep.lock();
             self.health.check()?;
             if self.seals_due(&upkeep) {
                 self.write_manifest(&mut upkeep, &Change::default())?;
             }
+            drop(upkeep);
+            // The event of a seal holds its segment. Not for ever: the observer may wait for whoever appends.
+            self.health.delivery.drain_within(Some(OBSERVER_TIME));
         }
     }
 
     fn provide_if_none(&self) -> Result<()> {
-        let mut upkeep = self.keep_up();
+        let mut upkeep = self.upkeep.lock();
         self.health.check()?;
         if self.tail.lock().ready.is_empty() {
             // What readers have let go of since may be the only space there is.
@@ -371,7 +379,7 @@ impl Engine {
                 Ok(kept) => {
                     (segments, bytes) = (segments + 1, bytes + identity.size);
                     let Identity { id, base, size, .. } = *identity;
-                    self.audience.note(|| match kept {
+                    self.health.delivery.note(|| match kept {
                         true => News::Recycled { id, base, size },
                         false => News::Removed { id, base, size },
                     });

@@ -1,11 +1,11 @@
-//! Who waits without a thread of its own: wakers and callbacks, each for a position.
+//! Who waits without a thread of its own: tasks, by their wakers, and callbacks, each for a position.
 //!
 //! Two tables, each behind the lock under which its position moves: for what is durable behind the group's, for what is
 //! published behind the tail's. So whoever enters one and then looks again cannot be missed: either the position moved
 //! before, and the look sees it, or it moves later, and whoever moves it finds the entry.
 //!
-//! Wakers and callbacks are others' code. They are cloned, dropped and called under no lock, and a panic of one ends
-//! there: the thread that syncs has others to serve.
+//! Callbacks that are due are queued under that lock (`delivery.rs`). Wakers are woken at once by whoever moved the
+//! position. They are others' code too: they are cloned, dropped and called under no lock, and a panic of one ends there.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
+use super::delivery::Call;
 use super::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::sync::{Condvar, Instant, Mutex};
 
 /// What a position is of.
@@ -33,84 +34,80 @@ pub(super) struct Key {
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    entries: BTreeMap<Key, Waiter>,
+    tasks: BTreeMap<Key, Waker>,
+    /// Only for what is durable.
+    calls: BTreeMap<Key, Called>,
     ids: u64,
 }
 
-pub(super) enum Waiter {
-    Task(Waker),
-    /// A ticket's callback, and the cuts when its record was in the log.
-    Call {
-        cuts: u64,
-        call: Box<dyn FnOnce(Result<()>) + Send>,
-    },
+/// A ticket's callback, and the cuts when its record was in the log.
+struct Called {
+    cuts: u64,
+    call: Call,
 }
 
-impl std::fmt::Debug for Waiter {
+impl std::fmt::Debug for Called {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Waiter::Task(_) => "Task",
-            Waiter::Call { .. } => "Call",
-        })
+        f.debug_struct("Called").field("cuts", &self.cuts).finish_non_exhaustive()
     }
 }
 
-/// Entries taken out, to be told once no lock is held.
+/// Tasks taken out, to be woken once no lock is held.
 #[derive(Debug, Default)]
 #[must_use]
-pub(super) struct Due(BTreeMap<Key, Waiter>);
+pub(super) struct Due(BTreeMap<Key, Waker>);
 
 impl Waiters {
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.tasks.is_empty() && self.calls.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    fn len(&self) -> usize {
+        self.tasks.len() + self.calls.len()
+    }
+
+    fn new_key(&mut self, need: u64) -> Key {
+        self.ids += 1;
+        Key { need, id: self.ids }
     }
 
     /// The entry, and what stood there before: to be dropped once no lock is held.
-    fn put(&mut self, key: Option<Key>, need: u64, waiter: Waiter) -> (Key, Option<Waiter>) {
-        let key = key.unwrap_or_else(|| {
-            self.ids += 1;
-            Key { need, id: self.ids }
-        });
-        (key, self.entries.insert(key, waiter))
+    fn put(&mut self, key: Option<Key>, need: u64, waker: Waker) -> (Key, Option<Waker>) {
+        let key = key.unwrap_or_else(|| self.new_key(need));
+        (key, self.tasks.insert(key, waker))
     }
 
-    /// Takes out all that are due at `to`.
+    /// Takes out the tasks that are due at `to`.
     pub(super) fn take(&mut self, to: u64) -> Due {
-        if self.entries.first_key_value().is_none_or(|(first, _)| first.need > to) {
-            return Due::default();
-        }
-        let later = match to.checked_add(1) {
-            Some(need) => self.entries.split_off(&Key { need, id: 0 }),
-            None => BTreeMap::new(),
-        };
-        Due(std::mem::replace(&mut self.entries, later))
+        Due(split(&mut self.tasks, to))
     }
+}
+
+/// Takes out all that is due at `to`.
+fn split<T>(entries: &mut BTreeMap<Key, T>, to: u64) -> BTreeMap<Key, T> {
+    if entries.first_key_value().is_none_or(|(first, _)| first.need > to) {
+        return BTreeMap::new();
+    }
+    let later = match to.checked_add(1) {
+        Some(need) => entries.split_off(&Key { need, id: 0 }),
+        None => BTreeMap::new(),
+    };
+    std::mem::replace(entries, later)
 }
 
 impl Due {
     #[inline]
-    pub(super) fn tell(self, engine: &Engine) {
+    pub(super) fn wake(self) {
         if !self.0.is_empty() {
-            self.tell_all(engine);
+            self.wake_all();
         }
     }
 
     #[cold]
-    fn tell_all(self, engine: &Engine) {
-        for (Key { need, .. }, waiter) in self.0 {
-            let told = catch_unwind(AssertUnwindSafe(|| match waiter {
-                Waiter::Task(waker) => waker.wake(),
-                // What is due has an outcome.
-                Waiter::Call { cuts, call } => {
-                    call(engine.outcome(need, cuts).unwrap_or(Err(Error::Closed)));
-                }
-            }));
-            // The panic hook has told of it.
-            drop(told);
+    fn wake_all(self) {
+        for waker in self.0.into_values() {
+            // The panic hook has reported it.
+            drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
         }
     }
 }
@@ -128,30 +125,63 @@ impl Engine {
         }
     }
 
-    /// Enters a waiter, or puts it in the place of the one at `key`. The caller looks again afterwards.
-    pub(super) fn enter(&self, what: What, key: Option<Key>, need: u64, waiter: Waiter) -> Key {
-        let (key, before) = self.with_waiters(what, |waiters| waiters.put(key, need, waiter));
+    /// Enters a task, or puts its waker in the place of the one at `key`. The caller looks again afterwards.
+    pub(super) fn enter(&self, what: What, key: Option<Key>, need: u64, waker: Waker) -> Key {
+        let (key, before) = self.with_waiters(what, |waiters| waiters.put(key, need, waker));
         drop(before);
         key
     }
 
-    /// Takes an entry out, if no one has.
-    pub(super) fn leave(&self, what: What, key: Key) -> Option<Waiter> {
-        self.with_waiters(what, |waiters| waiters.entries.remove(&key))
+    /// Takes a task out, if no one has.
+    pub(super) fn leave(&self, what: What, key: Key) -> Option<Waker> {
+        self.with_waiters(what, |waiters| waiters.tasks.remove(&key))
+    }
+
+    /// Queues `call` if it has an outcome, else enters it. Both under the lock, so it comes after the events of what
+    /// is durable, and is missed by no one who moves that.
+    pub(super) fn enter_call(&self, need: u64, cuts: u64, call: Call) -> Option<Key> {
+        let mut state = self.group.state.lock();
+        if let Some(outcome) = self.outcome(need, cuts) {
+            self.health.delivery.call(call, outcome);
+            return None;
+        }
+        let key = state.waiters.new_key(need);
+        state.waiters.calls.insert(key, Called { cuts, call });
+        Some(key)
+    }
+
+    /// Queues the callback at `key` with an error, if it still waits.
+    #[cold]
+    pub(super) fn refuse_call(&self, key: Key, error: Error) {
+        let called = self.group.state.lock().waiters.calls.remove(&key);
+        if let Some(Called { call, .. }) = called {
+            self.health.delivery.call(call, Err(error));
+        }
+    }
+
+    /// Takes out what is due at `to` of those who wait for what is durable. Under their lock: callbacks go to the queue.
+    pub(super) fn take_due(&self, waiters: &mut Waiters, to: u64) -> Due {
+        for (Key { need, .. }, Called { cuts, call }) in split(&mut waiters.calls, to) {
+            // What is due has an outcome.
+            let outcome = self.outcome(need, cuts).unwrap_or(Err(Error::Closed));
+            self.health.delivery.call(call, outcome);
+        }
+        waiters.take(to)
     }
 
     /// Tells those whose position was passed by something else than a sync or an append.
     pub(super) fn tell_due(&self) {
-        for (what, to) in [(What::Durable, self.durable()), (What::Published, self.end())] {
-            self.with_waiters(what, |waiters| waiters.take(to)).tell(self);
-        }
+        self.tell_up_to(self.durable(), self.end());
     }
 
     /// The log has ended, one way or another: all are told, and look for themselves.
     pub(super) fn tell_all(&self) {
-        for what in [What::Durable, What::Published] {
-            self.with_waiters(what, |waiters| waiters.take(u64::MAX)).tell(self);
-        }
+        self.tell_up_to(u64::MAX, u64::MAX);
+    }
+
+    fn tell_up_to(&self, durable: u64, published: u64) {
+        self.with_waiters(What::Durable, |waiters| self.take_due(waiters, durable)).wake();
+        self.with_waiters(What::Published, |waiters| waiters.take(published)).wake();
     }
 
     /// How many wait, for either.

@@ -9,8 +9,8 @@ use crate::options::SyncPolicy;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Instant, Mutex};
 
-/// How often segments that readers hold are looked at again.
-const RETIRED_EVERY: Duration = Duration::from_millis(50);
+/// How often segments that readers hold are looked at again, and a thread that the system refused is asked for.
+const AGAIN_EVERY: Duration = Duration::from_millis(50);
 
 /// Wakes the worker.
 #[derive(Debug, Default)]
@@ -74,7 +74,9 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(engine: &Arc<Engine>) -> Result<Worker> {
         let running = Arc::clone(engine);
-        let spawned = thread::Builder::new().name("duralog".into()).spawn(move || run(&running));
+        let spawned = thread::Builder::new()
+            .name("duralog".into())
+            .spawn(move || running.contain_thread(|_| run(&running)));
         match spawned {
             Ok(thread) => Ok(Worker { thread: Mutex::new(Some(thread)) }),
             Err(e) => Err(Error::io("clone", engine.files.directory.path(), e)),
@@ -88,7 +90,7 @@ impl Worker {
     }
 }
 
-fn run(engine: &Engine) {
+fn run(engine: &Arc<Engine>) {
     let policy = engine.files.options.sync_policy;
     let mut last_sync = Instant::now();
     loop {
@@ -97,9 +99,11 @@ fn run(engine: &Engine) {
             SyncPolicy::Interval(every) => Some(every.saturating_sub(last_sync.elapsed())),
             SyncPolicy::OnCommit | SyncPolicy::Bytes(_) => None,
         };
-        let retired = engine.has_retired().then_some(RETIRED_EVERY);
+        let retired = engine.has_retired().then_some(AGAIN_EVERY);
         let aging = engine.retains_every();
-        let woken = engine.signal.wait(sync.into_iter().chain(retired).chain(aging).min());
+        let undelivered = engine.health.delivery.lacks_thread().then_some(AGAIN_EVERY);
+        let soonest = sync.into_iter().chain(retired).chain(aging).chain(undelivered).min();
+        let woken = engine.signal.wait(soonest);
         let much = woken == Woken::ForWork && engine.unsynced() >= engine.files.sync_every();
         let sync_due = match policy {
             SyncPolicy::OnCommit => much,
@@ -108,6 +112,9 @@ fn run(engine: &Engine) {
         };
         if woken == Woken::ToStop {
             return;
+        }
+        if undelivered.is_some() {
+            drop(engine.health.delivery.start(engine));
         }
         // Errors are not lost here: a failed sync has poisoned the log, and a full disk is met
         // again by the append that needs the space.

@@ -4,7 +4,6 @@
 mod traced;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +13,48 @@ pub use traced::TracingObserver;
 
 use crate::{Error, Lsn, Reclaimed, Recovery};
 
-/// Is told what happens to a log: to ship sealed segments elsewhere, to watch it, to raise an alarm.
+/// Receives what happens to a log: to ship sealed segments elsewhere, to watch it, to raise an alarm.
 ///
 /// Set by [`Options::observer`](crate::Options::observer). A closure is one; so are a pair, a `Vec` and an `Arc` of
 /// observers, which are told one after another.
 ///
-/// **Who calls.** The thread that did what is told, or one that was telling already: the background thread, one that is in
-/// [`checkpoint`](crate::Log::checkpoint), [`truncate_after`](crate::Log::truncate_after), `commit` or `close`, and an append
-/// that had to make its own room. No lock of the log is held, so an observer may call the log, its
-/// [`close`](crate::Log::close) too, and may let go of its last handle. What it causes by that is told when it has returned.
+/// **Thread.** One thread of the log, `duralog-events`, calls observers and the callbacks of
+/// [`Log::on_durable`](crate::Log::on_durable), from one queue: never on the stack of whoever caused the event, never one
+/// inside another, and with no lock of the log held. It starts with an observer or with the first callback.
+///
+/// **Order.** One event at a time, each once, in the order in which it happened. The event of a sync comes before the
+/// callbacks of the records that the sync made durable, and those come in the order of their LSNs. Errors are returned to
+/// the caller at once, while the event of one may come later: a commit can return before its [`Event::Synced`] is
+/// delivered.
+///
+/// **Waiting.** `open` returns once what it found was delivered. [`close`](crate::Log::close), and dropping the log, wait
+/// until everything that was queued by then was delivered; so hold no lock there that an observer or a callback takes.
+/// Nothing else waits for an observer, with one exception: an append at a cap that
+/// [drops the oldest](crate::WhenFull::DropOldest) gives the event of a seal up to a second to be delivered, because
+/// the event holds the segment's file. To wait for everything so far, call `log.on_durable(log.end(), ..)`: it is refused,
+/// and so called when all before it was delivered.
+///
+/// **Calls.** An observer or a callback may make these calls on the log, under every
+/// [`SyncPolicy`](crate::SyncPolicy). While it waits, the background goes on and other threads commit, but nothing else is
+/// delivered.
+///
+/// | call | there |
+/// |---|---|
+/// | `append`, `append_batch`, `read`, `replay`, `set_metadata`, `ack`, `seek`, all that only ask | as anywhere |
+/// | `append_durable`, `commit`, `commit_to`, `Durable::wait`, awaiting a ticket | waits for the disk, under `Interval` a ticket for the next sync |
+/// | a follower that waits | waits for records, which another thread must append |
+/// | `on_durable` | queued; waiting for that callback itself never ends |
+/// | `checkpoint`, `truncate_after`, `truncate_all`, `reset_to`, `roll`, `archived_up_to` | as anywhere; a segment stays held while its own event is delivered |
+/// | `close`, dropping the last handle | does not wait for the queue: the lock is free when it returns, and the rest is delivered afterwards |
+///
 /// The log keeps its observer, so what the observer keeps of the log is a `Weak`.
 ///
-/// **Order.** One event at a time, in the order in which it happened, each once; but [`Event::Synced`], which each thread that
-/// synced tells by itself, may come beside the others. What came before `close`, or before the log was
-/// dropped, is told before that returns (unless an observer itself calls it).
+/// **Slow observers.** Events wait in the queue, and whoever caused them goes on. The queue has no bound, but commits do not
+/// make it grow: syncs between which nothing else is queued become one event. What does: a callback, each of which the
+/// program itself registered; a segment (a few hundred bytes, and its file is held until
+/// [`Event::Sealed`] was delivered); a checkpoint and a cut. An observer that has much to do hands it to a thread of its own.
 ///
-/// **Time.** An observer that is slow delays the thread that calls it, which may be the background thread, and with it
-/// the next segment: appends that have room go on, others wait. Events pile up meanwhile, a few
-/// hundred bytes for each segment, and files are held that a checkpoint gave up.
-///
-/// **Panics** end there: the event counts as told, the log goes on, and the next event is told.
+/// **Panics** end there: the event counts as delivered, the log goes on, and so does the thread.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -153,13 +174,16 @@ pub enum Event<'a> {
         /// Where the log goes on.
         resumes: Lsn,
     },
-    /// The log's records were synced. Told by the thread that did it, after it woke those who waited.
+    /// The log's records were synced. While the observer is busy, syncs between which nothing else is queued become one
+    /// event. The callbacks of [`on_durable`](crate::Log::on_durable) that a sync was for are called after it.
     Synced {
         /// Everything below is durable.
         durable: Lsn,
-        /// Records that it made durable.
+        /// Records that became durable.
         records: u64,
-        /// How long the disk took.
+        /// How many syncs it stands for, at least one.
+        syncs: u64,
+        /// How long the disk took for all of them.
         took: Duration,
     },
     /// There is no room for the next segment: when the active one is full, appends fail with [`Error::Full`]. Told
@@ -249,8 +273,7 @@ impl Watcher {
         Watcher(observer)
     }
 
-    /// A panic of the observer is not ours: a thread that unwound here would leave leadership or the queue behind.
     pub(crate) fn tell(&self, event: &Event<'_>) {
-        drop(catch_unwind(AssertUnwindSafe(|| self.0.event(event))));
+        self.0.event(event);
     }
 }

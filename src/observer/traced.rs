@@ -7,6 +7,8 @@ use super::{Event, Observer, SealedSegment};
 /// Tells `tracing` of each event, with the target `duralog` and the numbers as fields: [`Event::Synced`] at level debug,
 /// [`Event::Full`] at warn, [`Event::Failed`] at error, all others at info. Needs the feature `tracing`.
 ///
+/// A thread of the log tells it, so the subscriber has to be the global one: one that is set for a thread is not asked.
+///
 /// ```
 /// use std::sync::Arc;
 /// # let dir = tempfile::tempdir()?;
@@ -49,8 +51,8 @@ impl Observer for TracingObserver {
             Event::CutBack { end, resumes } => {
                 info!(target: "duralog", end = end.get(), resumes = resumes.get(), "cut back");
             }
-            Event::Synced { durable, records, took } => {
-                debug!(target: "duralog", durable = durable.get(), records, took = ?took, "synced");
+            Event::Synced { durable, records, syncs, took } => {
+                debug!(target: "duralog", durable = durable.get(), records, syncs, took = ?took, "synced");
             }
             Event::Full(error) => warn!(target: "duralog", %error, "no room for the next segment"),
             Event::Failed(error) => error!(target: "duralog", %error, "the log is poisoned"),

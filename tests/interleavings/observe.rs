@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use duralog::{Error, Event, Log, Lsn};
 use shuttle::thread;
 
-use super::bench::{Bench, WHOLE, draw, join};
+use super::bench::{Bench, HALF, WHOLE, draw, join};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Told {
@@ -98,5 +98,69 @@ fn an_observer_is_told_in_order_and_all_of_it_before_a_close_returns() {
         }
         // Four that fill a segment each: all but the last were sealed, if all were appended.
         assert!(!early || sealed.len() >= 3, "{told:?}");
+    });
+}
+
+/// Events and callbacks share one queue: each callback comes after the event of the sync that made its record durable,
+/// once, and all of them before a close, or a drop, returns. A callback that commits is in no one's way.
+#[test]
+fn callbacks_and_events_are_delivered_in_order_and_all_of_them_before_the_end() {
+    #[derive(Clone, Copy, Debug)]
+    enum Entry {
+        Synced(Lsn),
+        Called(Lsn),
+    }
+    super::explore(|| {
+        let mut bench = Bench::new();
+        let diary: Arc<Mutex<Vec<Entry>>> = Arc::default();
+        let pages = Arc::clone(&diary);
+        let observer = move |event: &Event<'_>| {
+            if let Event::Synced { durable, .. } = event {
+                pages.lock().unwrap().push(Entry::Synced(*durable));
+            }
+        };
+        bench.options = bench.options.clone().observer(Arc::new(observer));
+        let log = Arc::new(bench.options.clone().open_on(&bench.disk).unwrap());
+        let meddles = draw(2) == 0;
+        let threads = (0..2).map(|number| {
+            let (log, diary) = (Arc::clone(&log), Arc::clone(&diary));
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let lsn = log.append(&[number; HALF]).unwrap();
+                    if draw(2) == 0 {
+                        log.commit_to(lsn).unwrap();
+                    }
+                    let (pages, weak) = (Arc::clone(&diary), Arc::downgrade(&log));
+                    log.on_durable(lsn, move |outcome| {
+                        outcome.unwrap();
+                        pages.lock().unwrap().push(Entry::Called(lsn));
+                        if let Some(log) = weak.upgrade().filter(|_| meddles) {
+                            match log.append_durable(b"by a callback") {
+                                Ok(_) | Err(Error::Closed) => {}
+                                Err(error) => panic!("{error}"),
+                            }
+                        }
+                    });
+                }
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        join(threads);
+        log.close().unwrap();
+        let told = diary.lock().unwrap().clone();
+        drop(log);
+        assert_eq!(told.len(), diary.lock().unwrap().len(), "told after a close");
+        let (mut durable, mut called) = (Lsn::MIN, Vec::new());
+        for entry in told {
+            match entry {
+                Entry::Synced(to) => durable = durable.max(to),
+                Entry::Called(lsn) => {
+                    assert!(lsn < durable, "{lsn} before the event of its sync");
+                    assert!(!called.contains(&lsn), "{lsn} twice");
+                    called.push(lsn);
+                }
+            }
+        }
+        assert_eq!(called.len(), 4);
     });
 }

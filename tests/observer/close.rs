@@ -46,7 +46,7 @@ impl Drop for Done {
     }
 }
 
-/// On the background thread, too, which cannot wait for itself to end.
+/// The thread that delivers cannot wait for itself.
 #[test]
 fn an_observer_may_close_the_log_or_let_go_of_the_last_of_it() {
     for closes in [false, true] {
@@ -71,7 +71,7 @@ fn an_observer_may_close_the_log_or_let_go_of_the_last_of_it() {
         *given = Some(log);
         drop(given);
         let by = done.recv().unwrap();
-        assert_eq!(by.as_deref(), Some("duralog"), "it was to be the background thread");
+        assert_eq!(by.as_deref(), Some("duralog-events"));
         // Its lock is free.
         let log = Log::open(dir.path()).unwrap();
         assert_eq!(log.recovery().tail == Tail::Clean, closes);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use duralog::sim::{Call, Fault, SimDisk};
 use duralog::{Event, Log, Options, WriteMethod};
 
-use crate::{Diary, HALF, Told, check, on, small};
+use crate::{Diary, HALF, Told, check, on, settle, small};
 
 /// The failure is told once, whoever meets it, and however many are told that the log is poisoned.
 #[test]
@@ -28,7 +28,8 @@ fn p6_the_failure_that_poisons_is_told_once() {
         log.append(&[1; 100]).unwrap();
         disk.order(Fault::new(call, 1, 5));
         act(&log);
-        assert!(matches!(diary.take().last(), Some(Told::Failed(_))), "{call:?} is told at once");
+        let told = diary.take_of(&log);
+        assert!(matches!(told.last(), Some(Told::Failed(_))), "{call:?} is told at once: {told:?}");
         drop(log.commit().unwrap_err());
         drop(log.step().unwrap_err());
         drop(log.append(b"more").unwrap_err());
@@ -65,15 +66,15 @@ fn p7_a_full_disk_is_told_before_an_append_fails_and_once() {
     let log = on(&disk, &diary);
     let pages = |name: &String| disk.bytes(name).unwrap().len().div_ceil(4096) as u64;
     disk.set_capacity(Some(disk.files().iter().map(pages).sum::<u64>() * 4096));
-    diary.take();
+    diary.take_of(&log);
     for _ in 0..3 {
         assert!(log.step().unwrap_err().is_full());
         log.append_durable(b"there is room yet").unwrap();
     }
-    assert_eq!(diary.take_ordered(), [Told::Full]);
+    assert_eq!(diary.changes_of(&log), [Told::Full]);
     disk.set_capacity(None);
     log.step().unwrap();
-    assert_eq!(diary.take_ordered(), []);
+    assert_eq!(diary.changes_of(&log), []);
 }
 
 #[test]
@@ -109,5 +110,6 @@ fn p6_a_failure_that_a_note_meets_is_told() {
     let log = options.observer(Arc::new(observer)).open_on(&disk).unwrap();
     disk.order(Fault::new(Call::Write, 1, 5));
     log.set_metadata(b"x").unwrap_err();
+    settle(&log);
     assert_eq!(*failed.lock().unwrap(), 1);
 }

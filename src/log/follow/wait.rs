@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Follower;
 use crate::error::{Error, Result};
 use crate::log::read::Record;
-use crate::log::waiters::{Waiter, What};
+use crate::log::waiters::What;
 use crate::sync::{Instant, thread};
 
 impl Follower {
@@ -61,7 +61,7 @@ impl Follower {
         // Without anyone to tell of a failure it would be told when the log is dropped.
         drop(self.engine.health.syncer.ask(&self.engine, 0));
         let need = self.bound.saturating_add(1);
-        self.key = Some(self.engine.enter(self.what, None, need, Waiter::Task(waker)));
+        self.key = Some(self.engine.enter(self.what, None, need, waker));
     }
 
     pub(super) fn unseat(&mut self) {

@@ -90,6 +90,7 @@ pub struct Fault {
     nth: u64,
     errno: i32,
     forever: bool,
+    panics: bool,
     pub(super) written: Option<u64>,
     /// Calls of this kind before the order.
     pub(super) from: u64,
@@ -105,7 +106,7 @@ impl Fault {
     /// ```
     #[must_use]
     pub fn new(call: Call, nth: u64, errno: i32) -> Fault {
-        Fault { call, nth, errno, forever: false, written: None, from: 0 }
+        Fault { call, nth, errno, forever: false, panics: false, written: None, from: 0 }
     }
 
     /// And each later one too.
@@ -118,6 +119,19 @@ impl Fault {
     #[must_use]
     pub fn forever(mut self) -> Fault {
         self.forever = true;
+        self
+    }
+
+    /// Instead of failing it panics, as a bug would.
+    ///
+    /// ```
+    /// use duralog::sim::{Call, Fault};
+    /// let bug = Fault::new(Call::Sync, 1, 0).panicking();
+    /// # drop(bug);
+    /// ```
+    #[must_use]
+    pub fn panicking(mut self) -> Fault {
+        self.panics = true;
         self
     }
 
@@ -140,6 +154,7 @@ impl Fault {
     }
 
     pub(super) fn error(&self) -> io::Error {
+        assert!(!self.panics, "a panic by order");
         io::Error::from_raw_os_error(self.errno)
     }
 }
