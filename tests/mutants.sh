@@ -357,7 +357,6 @@ mutant follower-trusts-a-stale-manifest src/reader/position.rs 's/view::current\
 mutant damage-appended-after src/log/recover.rs 's/^            check_before\(.*$//' --test stale p5_open
 mutant damage-before-a-mark-appended-after src/log/find_end.rs 's/let \(end, mut from\) = \(end - entry.base, DATA_START\);/let end = end - entry.base; let mut from = end;/' --test stale p5_open
 mutant lost-ready-segment-refused src/format/manifest.rs 's/self.clean_end.is_some\(\) && entry.state == State::Ready/false/' --test stale a_ready
-mutant lost-segment-taken-for-unused src/format/manifest.rs 's/self.clean_end.is_some\(\) && entry.state == State::Ready/entry.state == State::Ready/' --test stale a_ready
 mutant checkpoint-of-none-out-of-range src/extent.rs 's/ && at < checkpoint;/ \&\& (checkpoint == 0 || at < checkpoint);/' --test positions a_replay
 mutant minimum-out-of-range src/extent.rs 's/from > Lsn::MIN && at < head/at < head/' --test positions a_replay
 mutant head-of-nothing-is-zero src/inspect/summary.rs 's/Lsn::new\(manifest.head\(\)\)/Lsn::new(manifest.segments.first().map_or(0, |_| manifest.head()))/' --test positions p5_the_head
