@@ -1,6 +1,11 @@
 #![doc = include_str!("../docs/guide.md")]
 #![deny(missing_docs)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "duralog runs on Linux alone: no other system's syncs, locks and full disks were tested"
+);
+
 mod checksum;
 mod error;
 mod extent;

@@ -98,7 +98,7 @@ mutant sealed-told-twice src/log/tell.rs 's/upkeep.newest_sealed = id;//' --test
 mutant hurried-past-not-told src/log/tell.rs 's/None => slot.end\(\).filter\(.*\),/None => None,/' --test observer each_change
 mutant failure-told-twice src/log/engine.rs 's/if is_first \{/if true {/' --test observer p6
 mutant full-told-each-time src/log/tell.rs 's/full.filter\(\|_\| !upkeep.full\)/full/' --test observer p7
-mutant close-does-not-wait src/log/mod.rs 's/self.engine.health.delivery.drain\(\);//' --test observer all_is_told
+mutant close-does-not-wait src/log/handle.rs 's/self.engine.health.delivery.drain\(\);//' --test observer all_is_told
 mutant panic-of-an-observer-ours src/log/delivery.rs 's/drop\(delivered\);/if let Err(panic) = delivered { std::panic::resume_unwind(panic) }/' --test observer a_panic
 mutant told-out-of-order src/log/delivery.rs 's/items.pop_front\(\)/items.pop_back()/' --test observer each_change
 mutant sealed-before-called-found src/log/tell.rs 's/false => News::Found\(segment\)/false => News::Sealed(segment)/' --test observer an_open

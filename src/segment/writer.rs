@@ -74,10 +74,10 @@ impl SegmentWriter {
         if self.way == Way::Either {
             let end = self.at + len + 8;
             self.by_pwrite = !self.grain.is_for_stores(self.at, end, flow);
-            if !self.by_pwrite
-                && let Some(fresh) = self.grain.to_prepare(self.at, end)
-            {
-                self.prepare(fresh)?;
+            if !self.by_pwrite {
+                if let Some(fresh) = self.grain.to_prepare(self.at, end) {
+                    self.prepare(fresh)?;
+                }
             }
         }
         Ok(())

@@ -87,8 +87,10 @@ struct Place {
 
 impl fmt::Debug for Follower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = format_args!("{:?}", self.what);
-        f.debug_struct("Follower").field("position", &self.position()).field("what", &what).finish()
+        f.debug_struct("Follower")
+            .field("position", &self.position())
+            .field("what", &self.what)
+            .finish()
     }
 }
 
