@@ -168,7 +168,8 @@ pub(crate) fn pair(own_lsn: u64, operand: u64) -> [u8; 16] {
 
 /// Where the head of a mark may stand in `bytes`, which begin where a frame may: by its word, the cheap half of the search.
 pub(crate) fn mark_heads(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    const HEAD: usize = HEADER_LEN as usize;
+    const HEAD: usize = 8;
+    const _: () = assert!(HEAD as u64 == HEADER_LEN && HEADER_LEN == ALIGN);
     let (word, mut at) = (word(Kind::Mark, 16).to_le_bytes(), 0);
     std::iter::from_fn(move || {
         // A bare loop: adapters take ten times as long in a debug build, in which others test what they build on the log.
