@@ -28,7 +28,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A system call failed. In the write path the log is poisoned from now on.
+    /// A system call failed, and nothing of the log was changed by it. Where the system had no descriptor, memory or mapping to
+    /// give, try again later. A failure after which the content of the disk is unknown is [`Poisoned`](Error::Poisoned).
     Io {
         /// The operation, as the manual page calls it.
         op: &'static str,

@@ -71,7 +71,12 @@ pub(crate) fn load(directory: &dyn Directory) -> Result<Option<Manifest>> {
 /// `reserve`: on a full disk the reserve may be spent, for a manifest that gives space back or ends the log's use.
 /// One that names more files must not.
 pub(crate) fn store(directory: &dyn Directory, manifest: &Manifest, reserve: bool) -> Result<()> {
-    let path = directory.path().join(NEW);
+    write(directory, manifest, reserve)?;
+    put_in_place(directory)
+}
+
+/// Writes the manifest next to the one that stands. Whatever fails, nothing has changed, also after a crash.
+pub(crate) fn write(directory: &dyn Directory, manifest: &Manifest, reserve: bool) -> Result<()> {
     let bytes = manifest
         .encode()
         .map_err(|what| Error::full(Limit::Format, "encode", directory.path(), what))?;
@@ -81,7 +86,12 @@ pub(crate) fn store(directory: &dyn Directory, manifest: &Manifest, reserve: boo
         }
         write_new(directory, &bytes)?;
     }
-    // From here on an error is never `Full`: the new name may or may not be durable.
+    Ok(())
+}
+
+/// Puts what was [written](write) in the place of the old one; durable on Ok. An error is never `Full`: the new name may or
+/// may not be durable.
+pub(crate) fn put_in_place(directory: &dyn Directory) -> Result<()> {
     let unknown = |op, source| Error::Io { op, path: directory.path().join(NAME), source };
     directory.rename(NEW, NAME).map_err(|e| unknown("rename", e))?;
     directory.sync().map_err(|e| unknown("fsync of the directory", e))
@@ -132,6 +142,13 @@ pub(crate) fn release_reserve(directory: &dyn Directory) -> Result<bool> {
 /// Puts the reserve back, if there is room. Durable, though nothing depends on it: a name that is
 /// in the directory and not durable would be an exception to explain.
 pub(crate) fn fill_reserve(directory: &dyn Directory) -> Result<()> {
+    // By its name: the worker looks each round, also when no file can be opened.
+    let whole = directory.status(RESERVE).is_ok_and(|there| {
+        there.links == 1 && there.len == RESERVE_SIZE && there.held >= RESERVE_SIZE
+    });
+    if whole {
+        return Ok(());
+    }
     let path = directory.path().join(RESERVE);
     let file = match directory.create(RESERVE) {
         Ok(file) => file,
@@ -142,9 +159,6 @@ pub(crate) fn fill_reserve(directory: &dyn Directory) -> Result<()> {
             match there {
                 // Linked elsewhere: to remove it would give nothing back.
                 Ok((_, there)) if there.links > 1 => {}
-                Ok((_, there)) if there.len == RESERVE_SIZE && there.held >= RESERVE_SIZE => {
-                    return Ok(());
-                }
                 // Restored by a tool that leaves out zeros; on a file system that tells no blocks; or a part of one, which
                 // is better than none.
                 Ok((file, there)) if there.len == RESERVE_SIZE || there.held > 0 => {

@@ -79,7 +79,7 @@ mutant reset-not-there-when-asked-again src/log/reset.rs 's/\(self.checkpoint.lo
 mutant note-applied-again src/log/find_end.rs 's/if lsn >= manifest.noted \{/if lsn > 0 {/' --test holding p1_recovery
 mutant full-log-takes-no-note src/log/notes.rs 's/Err\(Error::Full \{ .. \}\) => self.note_in_manifest\(&make\),//' --test holding p7_who
 mutant slowest-of-the-last-note src/log/notes.rs 's/let behind = self.pending.iter\(\).filter\(.*\);/let behind = self.pending.iter().rev().take(1);/' --test holding p10_a_checkpoint
-mutant full-disk-keeps-what-was-archived src/log/upkeep.rs 's/Err\(error @ Error::Full \{ .. \}\) => Err\(error\),/Err(error @ Error::Full { .. }) => return Err(error),/' --test holding p7_on
+mutant full-disk-keeps-what-was-archived src/log/upkeep.rs 's/if let Err\(error @ Error::Poisoned \{ .. \}\) = provided/if let Err(error) = provided/' --test holding p7_on
 mutant consumer-stands-below-the-floor src/log/consumer.rs 's/self.engine.catalog.head\(\).max\(now.floor\)/self.engine.catalog.head()/' --test holding p10_where
 mutant seek-below-the-floor src/log/consumer.rs 's/if position.get\(\) < now.floor \{/if false {/' --test holding p10_where
 mutant sealed-though-never-synced src/log/tell.rs 's/manifest.checkpoint.min\(self.durable\(\)\)/manifest.checkpoint/' --test observer what_a_reset
@@ -258,7 +258,7 @@ mutant held-space-not-given-back src/log/upkeep.rs 's/drop\(self.release_retired
 mutant another-segment-followed src/segment/verdict.rs 's/if next == Some\(named\)/if next.is_some()/' --lib
 mutant marks-believed-without-a-checksum src/segment/scan.rs 's/head.is_some_and\(\|head\| frame::is_valid\(head, payload, here\)\)/head.is_some()/' $sim found
 mutant open-batch-replayed src/segment/scan.rs 's/self.open_batch.get_or_insert\(at\);//' $sim power_cut
-mutant full-disk-poisons src/log/engine.rs 's/if matches!\(error, Error::Full \{ \.\. \}\) \{ error \}/if false { error }/' $sim found
+mutant full-disk-poisons src/log/engine.rs 's/Error::Full \{ \.\. \} => true,/Error::Full { .. } => false,/' $sim found
 mutant marks-of-later-segments-not-looked-for src/walk.rs 's/skip\(index \+ 1\) \{/skip(index + 1).take(0) {/' $sim bit_rot
 mutant marks-looked-for-too-late src/walk.rs 's/cut_of\(stop\)\.\.entry.size/cut_of(stop) + 512..entry.size/' $sim right_behind
 mutant watermark-not-read src/manifest.rs 's/manifest.durable = manifest.durable.max\(durable\);//' $sim bit_rot
@@ -290,7 +290,7 @@ interleaved cut-after-a-close src/log/retain.rs '/fn truncate_after/,/cut_positi
 interleaved append-beside-a-close src/log/close.rs 's/let _tail = self.tail.lock\(\);//' close
 interleaved end-before-the-bytes src/log/append.rs '/fn publish/,/^    }/ s/if let Err\(error\) = tail.writer.publish/self.end.store(tail.writer.lsn(), Ordering::Release); &/' readers
 interleaved batch-in-parts src/log/append.rs 's/lsns.push\(Lsn::new\(tail.writer.put\(kind, payload\)\)\);/&; drop(self.publish(\&mut tail));/' readers
-interleaved full-is-the-end src/log/engine.rs 's/if matches!\(error, Error::Full \{ .. \}\)/if false/' p7
+interleaved full-is-the-end src/log/engine.rs 's/Error::Full \{ .. \} => true,/Error::Full { .. } => false,/' p7
 mutant batch-asked-under-the-lock src/log/append.rs '/fn append_many/,/^    }/ { s/let payloads: Vec<.*$//; s/for payload in &payloads/for payload in payloads/; s/check_size\(payload\)/check_size(payload.as_ref())/; s/frame_len\(payload.len\(\)\)/frame_len(payload.as_ref().len())/; s/put\(kind, payload\)/put(kind, payload.as_ref())/; s/payload.len\(\) as u64/payload.as_ref().len() as u64/ }' --test found p3
 mutant head-beyond-durable src/log/retain.rs 's/self.raise_durable\(first_kept \+ DATA_START\);//' --test found positions
 mutant held-forgotten src/log/retain.rs 's/self.signal.wake\(\); \/\/ it looks.*$//' --test found p10
@@ -373,4 +373,12 @@ mutant notes-lost-with-the-records src/log/lost.rs 's/tail.notes.frames_from\(fr
 mutant durable-though-never-found src/log/lost.rs 's/ranges.push\(from..slot.identity\(\).base\);//' --test callbacks p1_what_an_instance
 mutant oldest-cuts-forgotten src/log/lost.rs 's/next.start = oldest.start;/let _: \&mut Range<u64> = next;/' --test callbacks p1_p9_of_very_many
 interleaved callback-looks-before-the-lock src/log/waiters.rs '/fn enter_call/,/^    }/ { s/let mut state = self.group.state.lock\(\);//; s/let key = state.waiters/let mut state = self.group.state.lock(); let key = state.waiters/ }' callbacks_and_events
+mutant shortage-poisons src/log/engine.rs 's/source, \.\. \} => is_shortage\(source\),/.. } => false,/; s/Error::Io \{ \.\. \} => true,/Error::Io { .. } => false,/' --test environment descriptors
+mutant locked-memory-ends-the-log src/storage/region.rs 's/(Advice::LinuxDontNeed\) \}).unwrap_or_default\(\)/\1.unwrap()/' --test environment locked
+mutant refusal-is-final src/storage/safety.rs 's/    refused.contains\(&error\)/    false/' --test environment calls
+mutant zeros-over-data src/storage/file.rs 's/if page == zeros/if true/' --test environment calls
+mutant cache-to-be-dropped-though-passed src/log/find_end.rs 's/if !direct.map_err\(.*\)\?.passes_cache\(\)/if true/' --test environment calls
+mutant zeros-without-a-word src/storage/disk.rs 's/self.by_zeros.store\(true/self.by_zeros.store(false/' --test environment calls
+mutant warm-from-the-beginning src/segment/grain.rs 's/from.max\(at \/ PAGE \* PAGE\)/from/' --test warmed a_clean
+mutant warm-all-at-once src/segment/file.rs 's/written.min\(from \+ WINDOW\)/written/' --test warmed in_pieces
 exit $survived

@@ -162,7 +162,7 @@ impl Engine {
         tail.spoiled = true;
         tail.marked = 0;
         match self.files.way {
-            Way::Pwrite => self.health.unless_full(error),
+            Way::Pwrite => self.health.unless_unchanged(error),
             Way::Store | Way::Either => self.health.poison(error),
         }
     }

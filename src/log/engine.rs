@@ -33,6 +33,7 @@ use super::waiters::Waiters;
 use super::worker::Signal;
 use crate::error::{Error, Result};
 use crate::segment::{Flow, Segment, SegmentWriter};
+use crate::storage::is_shortage;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Condvar, Instant, Mutex};
 
@@ -100,9 +101,6 @@ pub(crate) struct Upkeep {
     pub(crate) stock: Stock,
     /// Out of the log, but still held by a reader; oldest first.
     pub(crate) retired: Vec<Arc<Slot>>,
-    /// Opened for appending after a clean close: to be read in by pages before a store faults them in as
-    /// large folios, of which every small sync would write the whole.
-    pub(crate) cold: Vec<Arc<Segment>>,
     /// When the checkpoint last moved; of an earlier instance's, when this one began.
     pub(crate) checkpointed: Instant,
     /// How many segments the durable manifest calls sealed.
@@ -176,10 +174,13 @@ impl Health {
         Error::Poisoned { cause }
     }
 
-    /// A full disk is no failure; anything else that went wrong in the write path is.
+    /// The same, unless nothing was changed: that is an error for whoever needed it, and is tried again later.
+    ///
+    /// For what is done before a durable manifest counts on it: making a segment, writing a manifest before it takes its
+    /// place, filling and reading ahead, the reserve. What a failed call left there is removed or replaced by the next try.
     #[cold]
-    pub(crate) fn unless_full(&self, error: Error) -> Error {
-        if matches!(error, Error::Full { .. }) { error } else { self.poison(error) }
+    pub(crate) fn unless_unchanged(&self, error: Error) -> Error {
+        if is_unchanged(&error) { error } else { self.poison(error) }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -218,6 +219,19 @@ impl Health {
     pub(crate) fn close(&self) -> bool {
         self.ended.store(true, Ordering::Release);
         !self.closed.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// Whether the failed call left the log as it was. After a failed sync no one knows what the disk has, whichever file it
+/// was (P6), and a write or a read that failed says that the disk is failing; but not if it had only no room, or the system no
+/// descriptor, memory or mapping to give. All other calls have done nothing when they fail.
+fn is_unchanged(error: &Error) -> bool {
+    match error {
+        Error::Full { .. } => true,
+        Error::Io { op: "fdatasync" | "fsync" | "msync" | "fremovexattr", .. } => false,
+        Error::Io { op: "pwrite" | "pwritev" | "pread", source, .. } => is_shortage(source),
+        Error::Io { .. } => true,
+        _ => false,
     }
 }
 

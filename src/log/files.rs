@@ -40,28 +40,12 @@ pub(crate) struct Stock {
     pub(crate) had_reserve: bool,
 }
 
-/// A segment that no manifest names yet.
-#[derive(Debug)]
-pub(crate) struct Made {
-    pub(crate) writer: SegmentWriter,
-    /// The page cache may not hold it: to be warmed.
-    pub(crate) cold: bool,
-}
-
 impl Files {
-    pub(crate) fn new(
-        directory: Box<dyn Directory>,
-        options: Options,
-        log_id: [u8; 16],
-    ) -> Result<Files> {
-        let safe = || {
-            let safe = directory.stores_are_safe();
-            safe.map_err(|e| Error::io("fstatfs", directory.path(), e))
-        };
+    pub(crate) fn new(directory: Box<dyn Directory>, options: Options, log_id: [u8; 16]) -> Files {
         let way = match options.write_method {
             WriteMethod::Mmap => Way::Store,
             WriteMethod::Pwrite => Way::Pwrite,
-            WriteMethod::Auto if !safe()? => Way::Pwrite,
+            WriteMethod::Auto if !directory.stores_are_safe() => Way::Pwrite,
             WriteMethod::Auto if options.sync_method == SyncMethod::Msync => Way::Store,
             WriteMethod::Auto => Way::Either,
         };
@@ -71,14 +55,14 @@ impl Files {
             // descriptor wrote to the file.
             options.sync_method = SyncMethod::Fdatasync;
         }
-        let journal = directory.has_journal();
-        let bulk = bulk(journal.map_err(|e| Error::io("fstat", directory.path(), e))?);
-        Ok(Files { directory, options, log_id, way, bulk })
+        let bulk = bulk(directory.has_journal());
+        Files { directory, options, log_id, way, bulk }
     }
 
     /// Makes the next segment: a recycled file if there is one, else a new one; on the disk with its
-    /// name, but in no manifest yet. The numbers in `stock` move on only once one names it.
-    pub(crate) fn make_segment(&self, stock: &mut Stock, size: u64) -> Result<Made> {
+    /// name, but in no manifest yet. The numbers in `stock` move on only once one names it. The page cache may not hold a
+    /// recycled one, which is still to be warmed.
+    pub(crate) fn make_segment(&self, stock: &mut Stock, size: u64) -> Result<SegmentWriter> {
         let random = self
             .directory
             .random()
@@ -116,18 +100,17 @@ impl Files {
                 .and_then(|()| Segment::create(&*self.directory, identity, ahead))
                 .and_then(|file| sync_name().map(|()| file)),
         };
-        if made.is_err() {
-            self.discard(identity.id);
-        }
-        let file = made?;
-        let start = identity.base + DATA_START;
-        let blocks = file.blocks(0).map_err(|e| Error::io("fiemap", &path, e))?;
-        let fresh = if cold { blocks.written / DATA_START * DATA_START } else { ahead };
-        let fine = if cold { 0 } else { ahead };
-        let (segment, writer) =
-            Segment::map(path, file, identity, self.way.stores(), start, 0..fresh)?;
-        let grain = Grain::new(identity.size, 0..fine, fresh, !cold, self.bulk);
-        Ok(Made { writer: SegmentWriter::new(segment, writer, DATA_START, self.way, grain), cold })
+        let made = made.and_then(|file| {
+            let start = identity.base + DATA_START;
+            let blocks = file.blocks(0).map_err(|e| Error::io("fiemap", &path, e))?;
+            let fresh = if cold { blocks.written / DATA_START * DATA_START } else { ahead };
+            let fine = if cold { 0 } else { ahead };
+            let (segment, writer) =
+                Segment::map(path, file, identity, self.way.stores(), start, 0..fresh)?;
+            let grain = Grain::new(identity.size, 0..fine, fresh, !cold, self.bulk);
+            Ok(SegmentWriter::new(segment, writer, DATA_START, self.way, grain))
+        });
+        made.inspect_err(|_| self.discard(identity.id))
     }
 
     /// A file to recycle. One that was linked since it was kept is removed instead: its other name keeps its bytes.

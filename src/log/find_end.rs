@@ -8,8 +8,8 @@ use crate::format::DATA_START;
 use crate::format::manifest::{Entry, Manifest, State};
 use crate::format::notes::Notes;
 use crate::progress::{Gauge, PIECE};
-use crate::segment::open_checked;
 use crate::segment::verdict::Verdict;
+use crate::segment::{file_name, open_checked};
 use crate::storage::{Access, Directory};
 use crate::walk;
 
@@ -67,7 +67,13 @@ pub(super) fn find_end(files: &Files, manifest: &Manifest) -> Result<Found> {
         let (path, file) =
             open_checked(directory, &entry.identity(manifest.log_id), Access::ReadWrite)?;
         file.sync().map_err(|e| Error::io("fdatasync", &path, e))?;
-        file.drop_cache().map_err(|e| Error::io("fadvise", &path, e))?;
+        if let Err(error) = file.drop_cache() {
+            // After a failed sync the cache may hold what the disk does not have. That matters to no one who reads past it.
+            let direct = directory.open(&file_name(entry.id), Access::Direct);
+            if !direct.map_err(|e| Error::io("open", &path, e))?.passes_cache() {
+                return Err(Error::io("fadvise", &path, error));
+            }
+        }
     }
     let mut found = Found::nothing(manifest.notes.clone());
     let last_sealed = manifest.segments.iter().rev().find(|entry| !open(entry));

@@ -35,7 +35,8 @@ impl Log {
     /// # Errors
     ///
     /// Nothing was appended: [`Error::RecordTooLarge`]; [`Error::Full`] if there is no room for the next
-    /// segment; [`Error::Poisoned`]; [`Error::Closed`].
+    /// segment; [`Error::Io`] if it could not be made, for instance for want of a descriptor: try again;
+    /// [`Error::Poisoned`]; [`Error::Closed`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -266,8 +267,8 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::NotDurable`] beyond [`durable`](Log::durable); [`Error::Full`] if not even the
-    /// reserve is enough for a manifest: nothing changed; [`Error::Poisoned`]; [`Error::Closed`]. A file that
-    /// cannot be removed yet is no error: it is tried again in the background.
+    /// reserve is enough for a manifest, [`Error::Io`] if none could be made: nothing changed; [`Error::Poisoned`];
+    /// [`Error::Closed`]. A file that cannot be removed yet is no error: it is tried again in the background.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -285,7 +286,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::Full`], [`Error::Poisoned`], [`Error::Closed`].
+    /// Nothing changed: [`Error::Full`], [`Error::Io`]. [`Error::Poisoned`], [`Error::Closed`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -306,7 +307,7 @@ impl Log {
     ///
     /// Nothing changed: [`Error::OutOfRange`] below the head or the checkpoint or beyond the end,
     /// [`Error::NotARecord`], [`Error::InsideBatch`], [`Error::Gone`], [`Error::Corrupt`], [`Error::Full`],
-    /// [`Error::Closed`]. With [`Error::Poisoned`] the cut may or may not stand when the log is opened anew.
+    /// [`Error::Io`], [`Error::Closed`]. With [`Error::Poisoned`] the cut may or may not stand when the log is opened anew.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -360,7 +361,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`] with the failure that ended this instance, or [`Error::Full`]. The lock is
+    /// [`Error::Poisoned`] with the failure that ended this instance, [`Error::Full`] or [`Error::Io`]. The lock is
     /// released all the same, and the next open recovers the log as after a crash.
     ///
     /// ```

@@ -179,7 +179,7 @@ impl Engine {
             self.write_manifest_locked(&mut upkeep, &change, &tail)?;
             tail.notes.add_settled(&note);
             drop(tail);
-            drop(self.keep_reserve(&mut upkeep));
+            self.keep_reserve(&mut upkeep);
             return Ok(Some(Lsn::new(end - 1)));
         }
     }

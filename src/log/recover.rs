@@ -14,7 +14,7 @@ use super::catalog::{Catalog, Slot};
 use super::commit::Group;
 use super::delivery::Delivery;
 use super::engine::{Engine, Health, Tail, Upkeep};
-use super::files::{self, Files, Made, Stock};
+use super::files::{self, Files, Stock};
 use super::find_end::{Found, check_before, find_end};
 use super::lost::Lost;
 use super::meter::Meter;
@@ -77,6 +77,10 @@ pub struct Recovery {
     pub ready_lost: u64,
     /// How the log ended.
     pub tail: LogTail,
+    /// `fallocate` is not to be had here, so that each file was written with zeros instead, and each new segment costs a write
+    /// of its whole size: on ext2, ext3 and some of FUSE, or in a sandbox that refuses the call. False also where this opening
+    /// had nothing to allocate.
+    pub allocated_by_zeros: bool,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -112,7 +116,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
     check_files(&*disk, &manifest)?;
     let unnamed = stale::check(&*disk, &manifest, &names, Access::Direct)?;
     let ready_lost = unnamed.lost.len() as u64;
-    let files = Files::new(disk, options, manifest.log_id)?;
+    let files = Files::new(disk, options, manifest.log_id);
     let found = match manifest.clean_end {
         Some(end) => {
             check_before(&*files.directory, &manifest, end)?;
@@ -131,6 +135,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
         segments_removed: removed,
         ready_lost,
         tail: found.tail,
+        allocated_by_zeros: engine.files.directory.allocates_by_zeros(),
         elapsed: started.elapsed(),
     };
     engine.tell_of_recovery(&recovery, &found.sealed);
@@ -313,16 +318,16 @@ fn named_segment(
     size: u64,
 ) -> Result<SegmentWriter> {
     let directory = &*files.directory;
-    let Made { mut writer, cold } = files.make_segment(stock, size)?;
-    if cold {
+    let mut writer = files.make_segment(stock, size)?;
+    if writer.to_warm().is_some() {
         // Where an append may also write, so much has to be there at once, and the rest is warmed in the background.
         let first = if files.way == Way::Either { chunk(size) } else { size };
         let ahead = Ahead { range: 0..first, fills: false, reads: true };
-        writer.segment().get_ready(directory, &ahead)?;
-        writer.end_ahead(Some(ahead));
-        if first == size {
-            writer.warmed();
+        let done = writer.segment().get_ready(directory, &ahead)?;
+        if first == size && done.reads {
+            writer.warmed(None);
         }
+        writer.end_ahead(Some(done));
     }
     let identity = *writer.segment().identity();
     let mut named = Manifest {
@@ -396,8 +401,6 @@ fn engine(
         bytes: 0,
         notes: Box::new(Noted::new(manifest.notes.clone())),
     };
-    let writers = [&tail.writer].into_iter().chain(&tail.ready);
-    let cold = writers.filter(|w| !w.is_warm()).map(|w| Arc::clone(w.segment())).collect();
     Engine {
         files,
         tail: Mutex::new(tail),
@@ -408,7 +411,6 @@ fn engine(
         upkeep: Mutex::new(Upkeep {
             stock,
             retired: Vec::new(),
-            cold,
             checkpointed: crate::sync::Instant::now(),
             sealed,
             newest_sealed,

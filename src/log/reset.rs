@@ -34,7 +34,7 @@ impl Log {
     ///
     /// Nothing changed: [`Error::OutOfRange`] below [`end`](Log::end) where there is something in the log, also if another
     /// thread appended past `lsn` meanwhile; [`Error::InvalidOption`] so near to 2^63 that no segments would fit behind it;
-    /// [`Error::Full`]; [`Error::Closed`]. With [`Error::Poisoned`] all or nothing is there when the log is opened anew. Who
+    /// [`Error::Full`]; [`Error::Io`]; [`Error::Closed`]. With [`Error::Poisoned`] all or nothing is there when the log is opened anew. Who
     /// waits in [`commit`](Log::commit) for a record that is dropped gets [`Error::Gone`].
     ///
     /// ```
@@ -56,7 +56,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Nothing changed: [`Error::Full`], [`Error::Closed`]. With [`Error::Poisoned`] all or nothing is there when the
+    /// Nothing changed: [`Error::Full`], [`Error::Io`], [`Error::Closed`]. With [`Error::Poisoned`] all or nothing is there when the
     /// log is opened anew.
     ///
     /// ```
@@ -198,10 +198,8 @@ impl Engine {
             self.checkpoint.store(start, Ordering::Release);
         });
         upkeep.checkpointed = Instant::now();
-        let first_id = tail.writer.segment().identity().id;
         drop(tail);
         let ready = ready.unwrap_or_default();
-        upkeep.cold.retain(|segment| segment.identity().id >= first_id);
         upkeep.retired.extend(gone);
         upkeep.retired.extend(ready.iter().map(|ready| Slot::active(ready.segment())));
         upkeep.retired.iter().for_each(|slot| slot.retire());
@@ -213,7 +211,7 @@ impl Engine {
     /// The log stands anew, whatever becomes of the files.
     fn give_dropped_back(&self, mut upkeep: MutexGuard<'_, Upkeep>) {
         drop(self.release_retired(&mut upkeep));
-        drop(self.keep_reserve(&mut upkeep));
+        self.keep_reserve(&mut upkeep);
         drop(upkeep);
         self.signal.wake();
         self.tell_due();

@@ -79,7 +79,7 @@ impl Engine {
         upkeep.retired.extend(gone);
         // The checkpoint stands, whatever becomes of the files: those that cannot go now are tried again.
         let (segments, bytes) = self.release_retired(upkeep).0;
-        drop(self.keep_reserve(upkeep));
+        self.keep_reserve(upkeep);
         if !upkeep.retired.is_empty() {
             self.signal.wake(); // it looks again until their readers let go
         }
@@ -158,7 +158,7 @@ impl Engine {
         }
         // The cut stands, whatever becomes of the files.
         drop(self.release_retired(&mut upkeep));
-        drop(self.keep_reserve(&mut upkeep));
+        self.keep_reserve(&mut upkeep);
         drop(upkeep);
         self.signal.wake();
         self.tell_due();

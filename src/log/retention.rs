@@ -172,9 +172,6 @@ impl Engine {
             if over == 0 {
                 return Ok(());
             }
-            // What is full needs no warming, which would hold it.
-            let active = self.tail.lock().writer.segment().base();
-            upkeep.cold.retain(|segment| segment.base() >= active);
             let lsn = match when_full {
                 WhenFull::DropOldest => self.droppable(upkeep, over),
                 WhenFull::Refuse => None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::catalog::Slot;
 use super::engine::{Engine, Tail, Upkeep};
-use super::files::{self, Made};
+use super::files;
 use super::tell::News;
 use crate::error::{Error, Limit, Result};
 use crate::format::DATA_START;
@@ -15,7 +15,8 @@ use crate::format::header::Identity;
 use crate::format::manifest::{Entry, Manifest, State};
 use crate::format::notes::Note;
 use crate::manifest;
-use crate::segment::{Segment, SegmentWriter, Way};
+use crate::segment::{SegmentWriter, Way, warm};
+use crate::storage::is_shortage;
 
 /// What a manifest says besides the segments that are always in it.
 #[derive(Default)]
@@ -42,10 +43,12 @@ pub(super) struct Change<'a> {
 const OBSERVER_TIME: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// One round of background work. A full disk is left to the append that meets it.
+    /// One round of background work. A full disk is left to the append that meets it; what else failed before anything was
+    /// changed is for a later round.
     pub(crate) fn step(&self) -> Result<()> {
         self.health.check()?;
-        self.get_ready_ahead()?;
+        // What it comes to keeps nothing else from being done: it is no more than a help.
+        let ready = self.get_ready_ahead();
         // Rolled segments are synced even if no one commits, so that recovery has few to read.
         self.sync_rolled()?;
         let head = self.catalog.head();
@@ -54,7 +57,8 @@ impl Engine {
         let tended = self.tend(&mut upkeep);
         drop(upkeep);
         self.tell_if_moved(head);
-        tended
+        let warmed = self.warm_ahead();
+        warmed.and(ready).and(tended)
     }
 
     /// Segments went by themselves since `head` was seen: as behind a checkpoint, whoever waits there is to let go.
@@ -79,17 +83,6 @@ impl Engine {
     }
 
     fn tend(&self, upkeep: &mut Upkeep) -> Result<()> {
-        for segment in std::mem::take(&mut upkeep.cold) {
-            self.warm(&segment)?;
-            let mut tail = self.tail.lock();
-            if tail.writer.segment().base() == segment.base() {
-                tail.writer.warmed();
-            }
-            let mut ready = tail.ready.iter_mut();
-            if let Some(writer) = ready.find(|w| w.segment().base() == segment.base()) {
-                writer.warmed();
-            }
-        }
         // First: on a full disk the next segment may need the space.
         let released = self.release_retired(upkeep).1;
         if let Some(lsn) = self.expired() {
@@ -102,10 +95,9 @@ impl Engine {
             self.make_room(upkeep, false)
         };
         // Where there is no room all else goes on: what an archive lets go of is what makes room.
-        let full = match provided {
-            Err(error @ Error::Full { .. }) => Err(error),
-            provided => Ok(provided?),
-        };
+        if let Err(error @ Error::Poisoned { .. }) = provided {
+            return Err(error);
+        }
         // What had been held back for an archive may go once that has come further.
         if self.has_free(self.checkpoint.load(std::sync::atomic::Ordering::Acquire)) {
             self.free_below(upkeep, None, false)?;
@@ -114,13 +106,14 @@ impl Engine {
             self.write_manifest(upkeep, &Change::default())?;
         }
         released?;
-        if !is_at_cap(&full) {
-            full?;
+        if !is_at_cap(&provided) {
+            provided?;
         }
-        self.files.fill_reserve(&mut upkeep.stock).map(drop).map_err(|e| self.health.poison(e))
+        let filled = self.files.fill_reserve(&mut upkeep.stock);
+        filled.map(drop).map_err(|e| self.health.unless_unchanged(e))
     }
 
-    /// Fills or refines what an append asked for. An unreadable page there is a page that a store must not meet.
+    /// Fills or refines what an append asked for.
     ///
     /// With the upkeep lock, so that no one gives the file away, or cuts the log back, while it is filled.
     fn get_ready_ahead(&self) -> Result<()> {
@@ -135,19 +128,58 @@ impl Engine {
             (std::sync::Arc::clone(tail.writer.segment()), ahead)
         };
         let done = segment.get_ready(&*self.files.directory, &ahead);
-        let done = done.map_err(|e| self.health.poison(e));
+        let (done, failed) = match done.map_err(|e| self.health.unless_unchanged(e)) {
+            Ok(done) => (Some(done), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
         let mut tail = self.tail.lock();
         if tail.writer.segment().base() == segment.base() {
-            tail.writer.end_ahead(done.is_ok().then_some(ahead));
+            tail.writer.end_ahead(done);
         }
         drop(tail);
         self.filled.notify_all();
-        done
+        failed
     }
 
-    /// Reads a segment in before an append has to wait for it. A read that fails here would be a signal for a store.
-    fn warm(&self, segment: &Segment) -> Result<()> {
-        segment.warm(self.files.way != Way::Either).map_err(|e| self.health.poison(e))
+    /// Reads in a piece of what appends will come to. Only that, in pieces, and with no lock: a checkpoint or a close waits for
+    /// none of it.
+    fn warm_ahead(&self) -> Result<()> {
+        self.health.check()?;
+        let Some((identity, from)) = self.cold() else { return Ok(()) };
+        let read = self.read_in(&identity, from);
+        let mut tail = self.tail.lock();
+        let tail = &mut *tail;
+        let mut writers = [&mut tail.writer].into_iter().chain(&mut tail.ready);
+        match writers.find(|writer| writer.segment().base() == identity.base) {
+            Some(writer) => self.note_read(writer, read),
+            // Full, or out of the log: no append comes to it.
+            None => Ok(()),
+        }
+    }
+
+    /// The segment to be read in, and where the next piece of it begins.
+    pub(crate) fn cold(&self) -> Option<(Identity, u64)> {
+        let tail = self.tail.lock();
+        let mut writers = [&tail.writer].into_iter().chain(&tail.ready);
+        writers.find_map(|writer| Some((*writer.segment().identity(), writer.to_warm()?)))
+    }
+
+    fn read_in(&self, identity: &Identity, from: u64) -> Result<Option<u64>> {
+        warm(&*self.files.directory, identity, from, self.files.way != Way::Either)
+    }
+
+    /// Where a sector cannot be read, a store would be a signal and a write is an error: that ends a log that does nothing but
+    /// store.
+    fn note_read(&self, writer: &mut SegmentWriter, read: Result<Option<u64>>) -> Result<()> {
+        match read.map_err(|error| (self.files.way, error)) {
+            Ok(rest) => writer.warmed(rest),
+            Err((Way::Store, error)) => return Err(self.health.unless_unchanged(error)),
+            Err((_, Error::Io { op: "pread", source, .. })) if !is_shortage(&source) => {
+                writer.stays_cold();
+            }
+            Err((_, error)) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Makes sure that there is a segment to roll into.
@@ -206,7 +238,7 @@ impl Engine {
         upkeep.stock.next_base = identity.base + identity.size;
         let change = Change { ready: Some(&made), recycled, ..Change::default() };
         if let Err(error) = self.write_manifest(upkeep, &change) {
-            if matches!(error, Error::Full { .. }) {
+            if !error.is_poisoned() {
                 // Nothing names it; the numbers were never used.
                 (upkeep.stock.next_id, upkeep.stock.next_base) = (identity.id, identity.base);
                 self.files.discard(identity.id);
@@ -214,24 +246,29 @@ impl Engine {
             return Err(error);
         }
         self.tail.lock().ready.push_back(made);
-        if recycled { self.keep_reserve(upkeep) } else { Ok(()) }
+        if recycled {
+            self.keep_reserve(upkeep);
+        }
+        Ok(())
     }
 
     /// After a manifest that may have taken the reserve: as much of it as there is room for, before another program takes
-    /// that.
-    pub(super) fn keep_reserve(&self, upkeep: &mut Upkeep) -> Result<()> {
+    /// that. What fails here is tried again by the worker, unless it ends the log.
+    pub(super) fn keep_reserve(&self, upkeep: &mut Upkeep) {
         let kept = self.files.fill_some_reserve(&mut upkeep.stock);
-        kept.map_err(|e| self.health.poison(e))
+        drop(kept.map_err(|e| self.health.unless_unchanged(e)));
     }
 
     /// Makes a segment, which no manifest names; the numbers in the stock stand.
     pub(super) fn make(&self, upkeep: &mut Upkeep) -> Result<SegmentWriter> {
         let size = self.files.options.segment_size;
         let made = self.files.make_segment(&mut upkeep.stock, size);
-        let Made { writer: mut made, cold } = made.map_err(|e| self.health.unless_full(e))?;
-        if cold {
-            self.warm(made.segment())?;
-            made.warmed();
+        let mut made = made.map_err(|e| self.health.unless_unchanged(e))?;
+        while self.files.way == Way::Store {
+            // All goes in by stores, and none may meet what was not read. Elsewhere the worker reads it in.
+            let Some(from) = made.to_warm() else { break };
+            let read = self.read_in(made.segment().identity(), from);
+            self.note_read(&mut made, read)?;
         }
         Ok(made)
     }
@@ -240,7 +277,7 @@ impl Engine {
     /// next checkpoint would fail. A recycled file takes none.
     fn refill_reserve(&self, upkeep: &mut Upkeep) -> Result<()> {
         let stock = &mut upkeep.stock;
-        let filled = self.files.fill_reserve(stock).map_err(|e| self.health.poison(e))?;
+        let filled = self.files.fill_reserve(stock).map_err(|e| self.health.unless_unchanged(e))?;
         if filled || !stock.had_reserve || !stock.pool.is_empty() {
             return Ok(());
         }
@@ -256,8 +293,8 @@ impl Engine {
         sealed > upkeep.sealed
     }
 
-    /// Replaces the manifest; the new one. `Full`: nothing has changed. Any
-    /// other error poisons the log.
+    /// Replaces the manifest; the new one. `Poisoned`: which of the two stands is unknown. With any other error nothing has
+    /// changed.
     pub(super) fn write_manifest(
         &self,
         upkeep: &mut Upkeep,
@@ -296,8 +333,10 @@ impl Engine {
     }
 
     fn store(&self, upkeep: &mut Upkeep, manifest: &Manifest, reserve: bool) -> Result<()> {
-        manifest::store(&*self.files.directory, manifest, reserve)
-            .map_err(|e| self.health.unless_full(e))?;
+        let directory = &*self.files.directory;
+        manifest::write(directory, manifest, reserve)
+            .map_err(|e| self.health.unless_unchanged(e))?;
+        manifest::put_in_place(directory).map_err(|e| self.health.poison(e))?;
         upkeep.stock.generation = manifest.generation;
         upkeep.sealed = manifest.segments.iter().filter(|e| e.state == State::Sealed).count();
         self.note_sealed(upkeep, manifest);

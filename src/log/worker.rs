@@ -12,6 +12,9 @@ use crate::sync::{Condvar, Instant, Mutex};
 /// How often segments that readers hold are looked at again, and a thread that the system refused is asked for.
 const AGAIN_EVERY: Duration = Duration::from_millis(50);
 
+/// How soon what failed before anything was changed is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+
 /// Wakes the worker.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
@@ -93,6 +96,7 @@ impl Worker {
 fn run(engine: &Arc<Engine>) {
     let policy = engine.files.options.sync_policy;
     let mut last_sync = Instant::now();
+    let mut failed = false;
     loop {
         // Two clocks: neither may put off the other.
         let sync = match policy {
@@ -102,8 +106,10 @@ fn run(engine: &Arc<Engine>) {
         let retired = engine.has_retired().then_some(AGAIN_EVERY);
         let aging = engine.retains_every();
         let undelivered = engine.health.delivery.lacks_thread().then_some(AGAIN_EVERY);
-        let soonest = sync.into_iter().chain(retired).chain(aging).chain(undelivered).min();
-        let woken = engine.signal.wait(soonest);
+        // What was left undone; or what is done a piece at a time, so that nothing else waits for all of it.
+        let rest = if failed { Some(RETRY_EVERY) } else { engine.cold().map(|_| Duration::ZERO) };
+        let times = sync.into_iter().chain(retired).chain(aging).chain(undelivered).chain(rest);
+        let woken = engine.signal.wait(times.min());
         let much = woken == Woken::ForWork && engine.unsynced() >= engine.files.sync_every();
         let sync_due = match policy {
             SyncPolicy::OnCommit => much,
@@ -116,12 +122,12 @@ fn run(engine: &Arc<Engine>) {
         if undelivered.is_some() {
             drop(engine.health.delivery.start(engine));
         }
-        // Errors are not lost here: a failed sync has poisoned the log, and a full disk is met
-        // again by the append that needs the space.
+        // Errors are not lost here: a failed sync has poisoned the log, a full disk is met again by the append that
+        // needs the space, and all else is tried again.
         if sync_due {
             last_sync = Instant::now();
             drop(engine.commit_in_background());
         }
-        drop(engine.step());
+        failed = matches!(engine.step(), Err(Error::Io { .. }));
     }
 }

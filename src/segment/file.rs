@@ -18,7 +18,7 @@ use crate::options::SyncMethod;
 use crate::storage::{Access, Directory, File, FileId, Region, Status, Writer};
 
 const PAGE: usize = 4096;
-/// How much is read at once to warm a recycled file, and populated at once for a reader: the size of a
+/// How much is read at once to warm a file, and populated at once for a reader: the size of a
 /// huge page, with which the cost of the system call was not measurable (design fact 12).
 const WINDOW: u64 = 2 << 20;
 /// How much is filled by one write: no one else gets to the disk meanwhile.
@@ -119,7 +119,7 @@ impl Segment {
                 file.write_at(&first, 0).map_err(|e| Error::io("pwrite", &path, e))
             })
             // What is read in later is to be stored to as well.
-            .and_then(|()| file.read_ahead(false).map_err(|e| Error::io("fadvise", &path, e)))
+            .map(|()| file.read_ahead(false))
             .and_then(|()| file.sync().map_err(|e| Error::io("fdatasync", &path, e)))
             .and_then(|()| check_written(&*file, &path, 0..written));
         match filled {
@@ -133,7 +133,7 @@ impl Segment {
     }
 
     /// Gives a file that is in the directory under its new name, durably, a new header and so a
-    /// new life. It has still to be [`warm`](Self::warm)ed.
+    /// new life. It has still to be [`warm`]ed.
     pub(crate) fn recycle(directory: &dyn Directory, identity: Identity) -> Result<Arc<dyn File>> {
         let name = file_name(identity.id);
         let path = directory.path().join(&name);
@@ -334,21 +334,17 @@ impl Segment {
         Ok(end)
     }
 
-    /// Does what is to be done ahead of an appender; nothing is published there.
-    pub(crate) fn get_ready(&self, directory: &dyn Directory, ahead: &Ahead) -> Result<()> {
+    /// Does what is to be done ahead of an appender, and says what it came to; nothing is published there.
+    pub(crate) fn get_ready(&self, directory: &dyn Directory, ahead: &Ahead) -> Result<Ahead> {
         let Ahead { range, fills, reads } = ahead;
         if *fills {
             self.fill(directory, range.clone())?;
         } else {
-            let forgotten = self.file.forget(&self.region, range.clone());
-            forgotten.map_err(|e| Error::io("fadvise", &self.path, e))?;
+            self.file.forget(&self.region, range.clone());
         }
-        if *reads {
-            // Page by page.
-            let read = read_through(&*self.file, range.start, range.end);
-            read.map_err(|e| Error::io("pread", &self.path, e))?;
-        }
-        Ok(())
+        // Page by page. What cannot be read is written by whole pages, which needs no read, and never stored to.
+        let reads = *reads && read_through(&*self.file, range.start, range.end).is_ok();
+        Ok(Ahead { reads, ..ahead.clone() })
     }
 
     /// Writes zeros there, where no one else writes.
@@ -368,17 +364,6 @@ impl Segment {
         Ok(())
     }
 
-    /// Brings the file's pages into the cache, before an append has to wait for them; `fine`: one by one. Those that
-    /// are there stay as they are. What was never written reads as zero without the disk.
-    pub(crate) fn warm(&self, fine: bool) -> Result<()> {
-        let blocks = self.file.blocks(0).map_err(|e| Error::io("fiemap", &self.path, e))?;
-        let advise = |on| self.file.read_ahead(on).map_err(|e| Error::io("fadvise", &self.path, e));
-        advise(!fine)?;
-        read_through(&*self.file, 0, blocks.written.min(self.identity.size))
-            .map_err(|e| Error::io("pread", &self.path, e))?;
-        advise(false)
-    }
-
     /// Damage found at `offset`, where the committed log goes on to `until`.
     #[cold]
     pub(crate) fn damage(&self, offset: u64, until: u64, what: &str) -> Error {
@@ -386,6 +371,28 @@ impl Segment {
         let lsns = Lsn::new(from)..Lsn::new(until.max(from));
         Error::corrupt(&self.path, Some(self.identity.id), offset, lsns, what)
     }
+}
+
+/// Reads a piece of a segment into the page cache, from offset `from` on, before an append has to wait for it; `fine`: page by
+/// page. Returns where the next piece begins. None: what lies after this one was never written, and reads as zero without
+/// the disk.
+///
+/// Through a descriptor of its own, so that it holds nothing: if the file is given away meanwhile, the read was in vain.
+pub(crate) fn warm(
+    directory: &dyn Directory,
+    identity: &Identity,
+    from: u64,
+    fine: bool,
+) -> Result<Option<u64>> {
+    let name = file_name(identity.id);
+    let path = directory.path().join(&name);
+    let file = directory.open(&name, Access::Read).map_err(|e| Error::io("open", &path, e))?;
+    let blocks = file.blocks(from).map_err(|e| Error::io("fiemap", &path, e))?;
+    let written = blocks.written.min(identity.size);
+    let end = written.min(from + WINDOW);
+    file.read_ahead(!fine);
+    read_through(&*file, from, end).map_err(|e| Error::io("pread", &path, e))?;
+    Ok(Some(end).filter(|end| *end < written))
 }
 
 /// Opens a segment that the manifest names and checks size and header: the file, or what is wrong with it.
@@ -412,7 +419,7 @@ pub(crate) fn open_checked(
     }
     if access == Access::ReadWrite {
         // What is stored to must not be in the cache as a large folio (design fact 1).
-        file.read_ahead(false).map_err(|e| Error::io("fadvise", &path, e))?;
+        file.read_ahead(false);
     }
     // A whole aligned page, so that it also works for a direct read.
     let mut window = super::scan::Window::of_a_page(Arc::clone(&file), identity.size);

@@ -127,6 +127,8 @@ pub(crate) struct Grain {
     /// What was written before it was opened was read since. A store to what was not may meet an unreadable sector, and that
     /// would be a signal; a `pwrite` meets an error.
     warm: bool,
+    /// The worker has still to read it in from here on, in pieces.
+    unread: Option<u64>,
     /// With so many bytes between two syncs nothing is filled.
     bulk: u64,
     asked: bool,
@@ -145,6 +147,7 @@ impl Grain {
             bare: 0..0,
             fresh,
             warm,
+            unread: (!warm).then_some(0),
             bulk,
             asked: false,
             for_stores: false,
@@ -152,12 +155,19 @@ impl Grain {
         }
     }
 
-    pub(crate) fn is_warm(&self) -> bool {
-        self.warm
+    /// What is read in next for an appender at `at`, to which no store goes before its page.
+    pub(crate) fn to_warm(&self, at: u64) -> Option<u64> {
+        self.unread.map(|from| from.max(at / PAGE * PAGE))
     }
 
-    pub(crate) fn warmed(&mut self) {
-        self.warm = true;
+    /// All that was written and lies ahead has been read, or all up to where the rest is.
+    pub(crate) fn warmed(&mut self, rest: Option<u64>) {
+        (self.warm, self.unread) = (rest.is_none(), rest);
+    }
+
+    /// It cannot be read, so nothing is stored there that was not written before.
+    pub(crate) fn stays_cold(&mut self) {
+        self.unread = None;
     }
 
     /// Whether a group that takes `[at, end)` is better stored than written.
@@ -308,7 +318,12 @@ mod tests {
             !cold.is_for_stores(CHUNK, CHUNK + 112, alone(MANY)),
             "a store there may be a signal"
         );
-        cold.warmed();
+        assert_eq!(cold.to_warm(3 * PAGE + 8), Some(3 * PAGE), "what lies behind is not read");
+        cold.warmed(Some(CHUNK));
+        assert_eq!(cold.to_warm(3 * PAGE + 8), Some(CHUNK));
+        assert!(!cold.is_for_stores(CHUNK, CHUNK + 112, alone(MANY)), "not all of it was read");
+        cold.warmed(None);
+        assert_eq!(cold.to_warm(0), None);
         assert!(cold.is_for_stores(CHUNK, CHUNK + 112, alone(MANY)));
     }
 

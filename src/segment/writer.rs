@@ -122,12 +122,19 @@ impl SegmentWriter {
         self.grain.is_held(self.at + len + END_LEN + 8)
     }
 
-    pub(crate) fn is_warm(&self) -> bool {
-        self.grain.is_warm()
+    /// From where on the next piece is to be read in; none if nothing is.
+    pub(crate) fn to_warm(&self) -> Option<u64> {
+        self.grain.to_warm(self.at)
     }
 
-    pub(crate) fn warmed(&mut self) {
-        self.grain.warmed();
+    /// A piece was read, and `rest` is where the next begins; none: it was the last.
+    pub(crate) fn warmed(&mut self, rest: Option<u64>) {
+        self.grain.warmed(rest);
+    }
+
+    /// A piece cannot be read: nothing is stored into what was not read.
+    pub(crate) fn stays_cold(&mut self) {
+        self.grain.stays_cold();
     }
 
     /// Adds a frame to the group, by stores with the zero word behind it; its LSN. The caller has seen that there is room.

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
@@ -23,6 +24,8 @@ pub(crate) struct Disk {
 pub(super) struct Opened {
     fd: OwnedFd,
     commits_fast: OnceLock<bool>,
+    /// `fallocate` was refused.
+    by_zeros: AtomicBool,
 }
 
 impl AsFd for Opened {
@@ -32,6 +35,10 @@ impl AsFd for Opened {
 }
 
 impl Opened {
+    pub(super) fn note_allocated_by_zeros(&self) {
+        self.by_zeros.store(true, Ordering::Relaxed);
+    }
+
     /// Asked behind a sync (`safety::commits_fast`).
     pub(super) fn commits_fast(&self) -> bool {
         *self.commits_fast.get_or_init(|| super::safety::commits_fast(&self.fd))
@@ -50,7 +57,8 @@ impl Disk {
     pub(crate) fn open(path: &Path) -> io::Result<Disk> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = fs::open(path, flags, Mode::empty())?;
-        let directory = Arc::new(Opened { fd: directory, commits_fast: OnceLock::new() });
+        let (commits_fast, by_zeros) = (OnceLock::new(), AtomicBool::new(false));
+        let directory = Arc::new(Opened { fd: directory, commits_fast, by_zeros });
         Ok(Disk { directory, path: path.to_owned() })
     }
 }
@@ -157,12 +165,16 @@ impl Directory for Disk {
         Ok(fs::flock(&*self.directory, FlockOperation::Unlock)?)
     }
 
-    fn stores_are_safe(&self) -> io::Result<bool> {
-        super::safety::stores_are_safe(&*self.directory)
+    fn stores_are_safe(&self) -> bool {
+        super::safety::stores_are_safe(&*self.directory).unwrap_or(false)
     }
 
-    fn has_journal(&self) -> io::Result<bool> {
-        super::safety::has_journal(&*self.directory)
+    fn has_journal(&self) -> bool {
+        super::safety::has_journal(&*self.directory).unwrap_or(true)
+    }
+
+    fn allocates_by_zeros(&self) -> bool {
+        self.directory.by_zeros.load(Ordering::Relaxed)
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {

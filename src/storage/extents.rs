@@ -6,10 +6,10 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::{SeekFrom, seek};
-use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 
 use super::Blocks;
+use super::safety::is_refused;
 
 /// A few: a file that was allocated at once has one or two.
 const AT_ONCE: u32 = 16;
@@ -65,7 +65,7 @@ pub(super) fn blocks(fd: impl AsFd, from: u64, len: u64) -> io::Result<Blocks> {
         match unsafe { ioctl(&fd, call) } {
             Ok(()) => {}
             // It tells no map (tmpfs): holes at least, which to it may be all that was not written.
-            Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS | Errno::INVAL) => {
+            Err(error) if is_refused(error) => {
                 let hole = seek(&fd, SeekFrom::Hole(from)).unwrap_or(from);
                 return Ok(Blocks { allocated: hole, written: hole });
             }

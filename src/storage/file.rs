@@ -1,6 +1,7 @@
 //! The real file.
 
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use rustix::io::{Errno, pread, pwrite, pwritev, retry_on_intr};
 use rustix::thread::futex;
 
 use super::disk::Opened;
-use super::safety::tells_holes;
+use super::safety::{is_refused, tells_holes};
 use super::{Blocks, DIRECT_ALIGN, File, Region, Status, Writer, extents};
 
 /// Small enough for a near cache, and aligned as direct writes need it.
@@ -20,6 +21,9 @@ use super::{Blocks, DIRECT_ALIGN, File, Region, Status, Writer, extents};
 struct Zeros([u8; 64 << 10]);
 static ZEROS: Zeros = Zeros([0; 64 << 10]);
 const _: () = assert!(align_of::<Zeros>() == DIRECT_ALIGN);
+
+#[repr(align(4096))]
+struct AlignedPage([u8; DIRECT_ALIGN]);
 
 #[derive(Debug)]
 pub(crate) struct DiskFile {
@@ -35,6 +39,32 @@ impl DiskFile {
     /// Behind a sync that succeeded, where one alone may be none (`safety::commits_fast`).
     fn sync_once_more(&self) -> io::Result<()> {
         if self.directory.commits_fast() { Ok(fs::fdatasync(&self.fd)?) } else { Ok(()) }
+    }
+
+    fn advise_read_ahead(&self, on: bool) -> io::Result<()> {
+        let advice = if on { Advice::Normal } else { Advice::Random };
+        Ok(fs::fadvise(&self.fd, 0, None, advice)?)
+    }
+
+    /// Gives each page of the first `len` bytes a block, by writing zeros where it reads as zero: what a hole is cannot be told
+    /// everywhere, and bytes that mean something stay untouched.
+    fn fill_holes(&self, len: u64) -> io::Result<()> {
+        let mut held = vec![0; ZEROS.0.len()];
+        let mut at = 0;
+        while at < len {
+            let left = usize::try_from(len - at).unwrap_or(usize::MAX).min(held.len());
+            let chunk = held.get_mut(..left).unwrap_or(&mut []);
+            chunk.fill(0);
+            self.read_at(chunk, at)?;
+            for page in chunk.chunks(DIRECT_ALIGN) {
+                let zeros = ZEROS.0.get(..page.len()).unwrap_or(&ZEROS.0);
+                if page == zeros {
+                    self.write_at(zeros, at)?;
+                }
+                at += page.len() as u64;
+            }
+        }
+        Ok(())
     }
 
     /// Some file systems open a file for direct access and then refuse it: whether that was so.
@@ -74,7 +104,7 @@ impl File for DiskFile {
     /// say.
     fn next_data(&self, offset: u64) -> Option<Range<u64>> {
         let all = offset..u64::MAX;
-        if !tells_holes(&self.fd).unwrap_or(false) || self.read_ahead(false).is_err() {
+        if !tells_holes(&self.fd).unwrap_or(false) || self.advise_read_ahead(false).is_err() {
             return Some(all);
         }
         let start = match fs::seek(&self.fd, SeekFrom::Data(offset)) {
@@ -128,6 +158,11 @@ impl File for DiskFile {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => at += n as u64,
                 Err(Errno::INVAL) if self.gives_up_direct()? => {}
+                Err(error) if is_refused(error) => {
+                    let one = ZEROS.0.get(..left.min(ZEROS.0.len())).unwrap_or(&ZEROS.0);
+                    self.write_at(one, at)?;
+                    at += one.len() as u64;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -135,7 +170,13 @@ impl File for DiskFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        Ok(retry_on_intr(|| fs::fallocate(&self.fd, FallocateFlags::empty(), 0, len))?)
+        match retry_on_intr(|| fs::fallocate(&self.fd, FallocateFlags::empty(), 0, len)) {
+            Err(error) if is_refused(error) => {
+                self.directory.note_allocated_by_zeros();
+                self.fill_holes(len)
+            }
+            other => Ok(other?),
+        }
     }
 
     fn probe_journal(&self) -> io::Result<()> {
@@ -146,8 +187,14 @@ impl File for DiskFile {
         // To remove an attribute a transaction is begun, and then there is none to remove (ext4_xattr_set).
         match fs::fremovexattr(&self.fd, "user.duralog.none") {
             Ok(()) | Err(Errno::NODATA) => Ok(()),
-            // Mounted without them: to allocate what is allocated begins one too.
-            Err(Errno::OPNOTSUPP) => self.allocate(1),
+            // Mounted without them, or not to be had: to allocate what is allocated begins one too.
+            Err(error) if is_refused(error) => {
+                match retry_on_intr(|| fs::fallocate(&self.fd, FallocateFlags::empty(), 0, 1)) {
+                    // A file system that has neither has no journal that would have to be asked.
+                    Err(error) if is_refused(error) => Ok(()),
+                    other => Ok(other?),
+                }
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -171,19 +218,25 @@ impl File for DiskFile {
         Ok(fs::fadvise(&self.fd, 0, None, Advice::DontNeed)?)
     }
 
-    fn forget(&self, region: &Region, range: Range<u64>) -> io::Result<()> {
+    fn passes_cache(&self) -> bool {
+        // As far as a read gets: some refuse direct access only then.
+        let mut page = AlignedPage([0; DIRECT_ALIGN]);
+        let direct = || fs::fcntl_getfl(&self.fd).is_ok_and(|flags| flags.contains(OFlags::DIRECT));
+        self.read_at(&mut page.0, 0).is_ok() && direct()
+    }
+
+    fn forget(&self, region: &Region, range: Range<u64>) {
         // What is mapped is not forgotten (posix_fadvise(2)).
-        region.unmap_pages(range.start, range.end.saturating_sub(range.start))?;
-        let len = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
-        match len {
-            Some(_) => Ok(fs::fadvise(&self.fd, range.start, len, Advice::DontNeed)?),
-            None => Ok(()),
+        region.unmap_pages(range.start, range.end.saturating_sub(range.start));
+        // A length of 0 would be all of the file.
+        if let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
+            let advice = Advice::DontNeed;
+            fs::fadvise(&self.fd, range.start, Some(len), advice).unwrap_or_default();
         }
     }
 
-    fn read_ahead(&self, on: bool) -> io::Result<()> {
-        let advice = if on { Advice::Normal } else { Advice::Random };
-        Ok(fs::fadvise(&self.fd, 0, None, advice)?)
+    fn read_ahead(&self, on: bool) {
+        self.advise_read_ahead(on).unwrap_or_default();
     }
 
     fn punch_hole(&self, range: Range<u64>) -> io::Result<()> {

@@ -78,9 +78,13 @@ pub(crate) struct Blocks {
 
 /// Whether it says something of who opened a file, and nothing of the file: another user, or at another time, may read it.
 pub(crate) fn is_of_the_caller(error: &io::Error) -> bool {
-    let full = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory)
-        || error.raw_os_error().is_some_and(|code| full.contains(&code))
+    error.kind() == io::ErrorKind::PermissionDenied || is_shortage(error)
+}
+
+/// Whether the system had nothing to give at that moment: no descriptor, no memory, no mapping.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| short.contains(&code))
 }
 
 /// A file of this system, for as long as anyone has it open or mapped.
@@ -106,10 +110,12 @@ pub(crate) trait Directory: Send + Sync + Debug {
     /// Takes the writer's lock, which dies with its holder. False: someone else has it.
     fn try_lock(&self) -> io::Result<bool>;
     fn unlock(&self) -> io::Result<()>;
-    /// Whether a store into an allocated, written file can never need space (design fact 11).
-    fn stores_are_safe(&self) -> io::Result<bool>;
-    /// Whether a sync of blocks that were only allocated waits for a journal too.
-    fn has_journal(&self) -> io::Result<bool>;
+    /// Whether a store into an allocated, written file can never need space (design fact 11). Where that is not known: no.
+    fn stores_are_safe(&self) -> bool;
+    /// Whether a sync of blocks that were only allocated waits for a journal too. Where that is not known: yes.
+    fn has_journal(&self) -> bool;
+    /// Whether space had to be taken by writing zeros, since `fallocate` is not to be had here.
+    fn allocates_by_zeros(&self) -> bool;
     /// Unpredictable bytes, for ids and salts.
     fn random(&self) -> io::Result<[u8; 16]>;
 }
@@ -130,7 +136,8 @@ pub(crate) trait File: Send + Sync + Debug {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Writes zeros, by one call if it is not much: the page cache may hold them in one folio.
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()>;
-    /// Allocates blocks for the first `len` bytes.
+    /// Allocates blocks for the first `len` bytes, which no one writes to meanwhile: where the system cannot do it, by writing
+    /// zeros over what reads as zero.
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Behind a sync: an error if the file system takes no changes any more, since its journal was aborted. Where the
     /// sync may have written less than a whole commit of the journal, writes one.
@@ -142,13 +149,17 @@ pub(crate) trait File: Send + Sync + Debug {
     /// Reads these bytes of the mapping in, so that touching them cannot be a signal. `Unsupported` if the system
     /// has no such call.
     fn populate(&self, region: &Region, offset: u64, len: u64) -> io::Result<()>;
-    /// Lets the page cache forget the file's clean pages.
+    /// Lets the page cache forget the file's clean pages. Advice too, and known to have been taken nowhere: it is for file
+    /// systems without [direct access](File::passes_cache).
     fn drop_cache(&self) -> io::Result<()>;
-    /// Lets the page cache forget these clean pages, of the mapping too; what is dirty stays.
-    fn forget(&self, region: &Region, range: Range<u64>) -> io::Result<()>;
-    /// Whether reads come in with what follows, in large folios, or page by page, so that a later store does not
+    /// Whether this file, opened for direct access, has it: what is read is what the disk has.
+    fn passes_cache(&self) -> bool;
+    /// Advises the page cache to forget these clean pages, of the mapping too; what is dirty stays, as does what a program
+    /// has locked in memory.
+    fn forget(&self, region: &Region, range: Range<u64>);
+    /// Advises whether reads come in with what follows, in large folios, or page by page, so that a later store does not
     /// dirty a large folio (design fact 1).
-    fn read_ahead(&self, on: bool) -> io::Result<()>;
+    fn read_ahead(&self, on: bool);
     /// Gives the blocks of `range` back to the file system; they read as zero.
     fn punch_hole(&self, range: Range<u64>) -> io::Result<()>;
     /// Maps the first `len` bytes. Readers see those below `published`.

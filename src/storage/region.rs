@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicU32;
 use memmap2::MmapRaw;
 use rustix::mm::{Advice, MsyncFlags, madvise, msync};
 
+use super::safety::is_refused;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The mapping, as readers see it.
@@ -83,14 +84,14 @@ impl Region {
 
     /// Reads the pages of `[offset, offset + len)` in, so that touching them meets an unreadable
     /// sector or a truncated file as an error instead of SIGBUS (`MADV_POPULATE_READ`, madvise(2)).
-    /// `Unsupported` before Linux 5.14.
+    /// `Unsupported` before Linux 5.14, and where it is refused.
     pub(super) fn populate(&self, offset: u64, len: u64) -> io::Result<()> {
         let (first, len) = self.pages(offset, len);
         // SAFETY: `pages` stays inside the mapping.
         let address = unsafe { self.map.as_mut_ptr().add(first) };
         // SAFETY: populating reads pages in and changes no byte of memory.
         match unsafe { madvise(address.cast(), len, Advice::LinuxPopulateRead) } {
-            Err(rustix::io::Errno::INVAL) => Err(io::ErrorKind::Unsupported.into()),
+            Err(error) if is_refused(error) => Err(io::ErrorKind::Unsupported.into()),
             // The manual page: EFAULT where a touch would have raised SIGBUS.
             Err(rustix::io::Errno::FAULT) => Err(io::Error::other(
                 "the mapped file cannot be read (unreadable sector, or truncated)",
@@ -99,14 +100,15 @@ impl Region {
         }
     }
 
-    /// Takes the pages of `[offset, offset + len)` out of the mapping; the next touch maps them again.
-    pub(super) fn unmap_pages(&self, offset: u64, len: u64) -> io::Result<()> {
+    /// Advises the system to take the pages of `[offset, offset + len)` out of the mapping; the next touch maps them again. It
+    /// may not: of pages that are locked in memory it is EINVAL (mlockall in the program).
+    pub(super) fn unmap_pages(&self, offset: u64, len: u64) {
         let (first, len) = self.pages(offset, len);
         // SAFETY: `pages` stays inside the mapping.
         let address = unsafe { self.map.as_mut_ptr().add(first) };
         // SAFETY: in a shared mapping of a file the bytes are the page cache's, which keeps them, dirty ones too: "subsequent
         // accesses will repopulate the memory contents from the up-to-date contents of the underlying file" (madvise(2)).
-        Ok(unsafe { madvise(address.cast(), len, Advice::LinuxDontNeed) }?)
+        unsafe { madvise(address.cast(), len, Advice::LinuxDontNeed) }.unwrap_or_default();
     }
 
     /// msync with MS_SYNC of the pages of `[offset, offset + len)`.

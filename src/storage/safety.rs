@@ -13,11 +13,20 @@
 use std::io;
 
 use rustix::fs;
+use rustix::io::Errno;
 
 const EXT: i64 = 0xEF53;
 const TMPFS: i64 = 0x0102_1994;
 const XFS: i64 = 0x5846_5342;
 const BTRFS: i64 = 0x9123_683E;
+
+/// Whether the system says that it does not offer a call, or not here: an old kernel, the file system, a sandbox. Then nothing
+/// was done, and there is another way or it was advice; where nothing else will do, that other way says why.
+pub(super) fn is_refused(error: Errno) -> bool {
+    let refused =
+        [Errno::NOSYS, Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::OPNOTSUPP, Errno::NOTTY];
+    refused.contains(&error)
+}
 
 /// Whether what lseek(2) calls a hole holds nothing, also where it was stored to and not yet written. iomap_seek_data looks at
 /// the page cache of what is only allocated (ext4, xfs), as btrfs and tmpfs do; FUSE asks its server, which knows nothing of

@@ -2,7 +2,7 @@
 //! write also after a part of it; and the disk is full from any step on.
 //! P6: after a failed sync nothing more is acknowledged. P7: an error, never a panic; nothing committed is
 //! lost; after `Full` the log goes on once there is room. P10: nothing needed is given up. Afterwards
-//! the log opens and goes on.
+//! the log opens and goes on; and what failed before anything was changed never ends it.
 
 use duralog::sim::{Call, Fault, SimDisk};
 use duralog::{Log, Lsn, SyncMethod, WriteMethod};
@@ -42,6 +42,7 @@ fn errors_of(call: Call) -> &'static [i32] {
         Call::SyncDirectory => &[EIO, ENOSPC, EDQUOT, EINTR, EROFS],
         Call::Lock => &[EINTR, ENOLCK, EIO],
         Call::Status => &[EIO, ENOMEM, ESTALE],
+        Call::Blocks => &[EIO, ENOMEM, EROFS],
         Call::Read => &[EIO, EINTR, EAGAIN, ENOMEM, ESTALE],
         Call::Write => &[EIO, ENOSPC, EDQUOT, EINTR, EFBIG, EPERM, EROFS],
         Call::Allocate => &[EIO, ENOSPC, EDQUOT, EINTR, EFBIG, EOPNOTSUPP, EPERM, EROFS],
@@ -53,6 +54,25 @@ fn errors_of(call: Call) -> &'static [i32] {
         Call::Populate => &[EFAULT, EIO, ENOMEM, EINTR, ENOSYS],
         Call::Random => &[EINTR, EAGAIN, ENOSYS],
         _ => &[EIO],
+    }
+}
+
+/// Whether the log may end by it, and why. By all else it goes on: with an error for the caller that needed the call, or
+/// none.
+fn may_end(way: Way, call: Call, errno: i32) -> bool {
+    let is_short = [EMFILE, ENFILE, ENOMEM, EAGAIN].contains(&errno);
+    match call {
+        // Part of the bytes may be in the file, or the disk fails.
+        Call::Write => true,
+        // No one knows what the disk has (P6).
+        Call::Sync | Call::SyncDirectory => true,
+        // Of a manifest: which of the two stands is not known.
+        Call::Rename => true,
+        // Without an answer no one knows whether the sync before it made the blocks durable.
+        Call::Blocks => true,
+        // A sector that cannot be read lies where a store would touch it next, and nothing but stores was asked for.
+        Call::Read => way.write == WriteMethod::Mmap && !is_short,
+        _ => false,
     }
 }
 
@@ -134,11 +154,19 @@ struct Trouble<'a> {
     once: bool,
     /// The disk is full, and that is all.
     full: bool,
+    /// The log may end by it.
+    may_end: bool,
 }
 
 impl<'a> Trouble<'a> {
-    fn of(way: Way, fault: &Fault, order: &'a dyn Fn(&SimDisk), once: bool) -> Trouble<'a> {
-        Trouble { name: format!("{fault:?} of {way:?}"), at: 0, order, once, full: false }
+    fn of(
+        way: Way,
+        fault: &Fault,
+        order: &'a dyn Fn(&SimDisk),
+        once: bool,
+        may_end: bool,
+    ) -> Trouble<'a> {
+        Trouble { name: format!("{fault:?} of {way:?}"), at: 0, order, once, full: false, may_end }
     }
 }
 
@@ -195,6 +223,7 @@ fn suffer(way: Way, trouble: &Trouble<'_>) -> bool {
             run.poisoned = false;
         }
         run.live(&[op]);
+        assert!(!run.poisoned || trouble.may_end, "{fault}: {:?}", run.errors);
         match &run.log {
             Some(log) if run.poisoned => stays_poisoned(log, *durable.get_or_insert(log.durable())),
             _ => durable = None,
@@ -267,10 +296,10 @@ impl Trials {
     }
 
     /// Once, and from then on.
-    fn order(&mut self, way: Way, fault: Fault) {
+    fn order(&mut self, way: Way, fault: Fault, may_end: bool) {
         for (fault, once) in [(fault.clone(), true), (fault.forever(), false)] {
             let order = |disk: &SimDisk| disk.order(fault.clone());
-            self.suffer(way, &Trouble::of(way, &fault, &order, once));
+            self.suffer(way, &Trouble::of(way, &fault, &order, once, may_end));
         }
     }
 }
@@ -298,7 +327,8 @@ fn p6_p7_p10_hold_whichever_call_fails() {
         for call in Call::ALL {
             for nth in (1..=disk.count(call)).filter(|nth| is_for(way, *nth)) {
                 for errno in errors_of(call) {
-                    trials.order(way, Fault::new(call, nth, *errno));
+                    let may_end = may_end(way, call, *errno);
+                    trials.order(way, Fault::new(call, nth, *errno), may_end);
                 }
             }
         }
@@ -314,7 +344,7 @@ fn p2_p7_hold_after_a_short_write() {
         let disk = at_peace(way);
         for nth in 1..=disk.count(Call::Write) {
             for (pages, errno) in [(1, ENOSPC), (2, ENOSPC), (1, EDQUOT), (2, EIO)] {
-                trials.order(way, Fault::new(Call::Write, nth, errno).after_pages(pages));
+                trials.order(way, Fault::new(Call::Write, nth, errno).after_pages(pages), true);
             }
         }
     });
@@ -330,7 +360,8 @@ fn p7_a_disk_that_is_full_from_any_step_on_is_no_end() {
             for pages in (0..12).chain([16, 24, 129, 134, 140]) {
                 let order = |disk: &SimDisk| disk.set_capacity(Some(disk.used() + pages * 4096));
                 let name = format!("a disk with room for {pages} pages from step {at} on, {way:?}");
-                trials.suffer(way, &Trouble { name, at, order: &order, once: false, full: true });
+                let (once, full, may_end) = (false, true, false);
+                trials.suffer(way, &Trouble { name, at, order: &order, once, full, may_end });
             }
         }
     });

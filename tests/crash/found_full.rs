@@ -213,7 +213,7 @@ fn p7_a_reserve_that_cannot_be_removed_is_no_poison() {
 /// be no room.
 #[test]
 fn p7_a_clean_log_whose_open_failed_is_still_clean() {
-    for call in [Call::Map, Call::Open, Call::Status, Call::Read] {
+    for call in [Call::Map, Call::Open, Call::Status, Call::Blocks, Call::Read] {
         for nth in 1.. {
             let disk = SimDisk::new(1);
             let log = open(&disk, WriteMethod::Mmap, 0);

@@ -14,7 +14,11 @@
     reason = "a test"
 )]
 
+mod alone;
+mod calls;
+mod descriptors;
 mod links;
+mod locked;
 #[path = "../real_fs/process.rs"]
 mod process;
 mod removed;

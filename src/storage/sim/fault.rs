@@ -22,6 +22,8 @@ pub enum Call {
     Lock,
     /// fstat, fstatfs.
     Status,
+    /// FIEMAP, and the call that asks the journal whether it is alive: what a sync has done.
+    Blocks,
     /// pread.
     Read,
     /// pwrite. It fails half-way, between two pages: chance says which, or [`Fault::after_pages`].
@@ -49,7 +51,7 @@ impl Call {
     /// ```
     /// assert!(duralog::sim::Call::ALL.contains(&duralog::sim::Call::Sync));
     /// ```
-    pub const ALL: [Call; 17] = [
+    pub const ALL: [Call; 18] = [
         Call::Names,
         Call::Open,
         Call::Create,
@@ -58,6 +60,7 @@ impl Call {
         Call::SyncDirectory,
         Call::Lock,
         Call::Status,
+        Call::Blocks,
         Call::Read,
         Call::Write,
         Call::Allocate,

@@ -154,12 +154,16 @@ impl Directory for SimDirectory {
         Ok(())
     }
 
-    fn stores_are_safe(&self) -> io::Result<bool> {
-        call(&self.world, Call::Status, |world| Ok(world.stores_are_safe))
+    fn stores_are_safe(&self) -> bool {
+        call(&self.world, Call::Status, |world| Ok(world.stores_are_safe)).unwrap_or(false)
     }
 
-    fn has_journal(&self) -> io::Result<bool> {
-        Ok(true)
+    fn has_journal(&self) -> bool {
+        true
+    }
+
+    fn allocates_by_zeros(&self) -> bool {
+        false
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {
@@ -226,7 +230,7 @@ impl File for SimFile {
     }
 
     fn blocks(&self, from: u64) -> io::Result<Blocks> {
-        call(&self.world, Call::Status, |world| {
+        call(&self.world, Call::Blocks, |world| {
             let (allocated, written) = world.inode(self.inode)?.blocks(bytes(from)?);
             Ok(Blocks { allocated: allocated as u64, written: written as u64 })
         })
@@ -300,7 +304,7 @@ impl File for SimFile {
     }
 
     fn probe_journal(&self) -> io::Result<()> {
-        call(&self.world, Call::Status, |world| needs_the_journal(world))
+        call(&self.world, Call::Blocks, |world| needs_the_journal(world))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -323,14 +327,15 @@ impl File for SimFile {
         })
     }
 
-    fn forget(&self, _region: &Region, _range: Range<u64>) -> io::Result<()> {
-        // What is clean is on the disk, and what is not stays: no one can tell.
-        call(&self.world, Call::DropCache, |_| Ok(()))
+    fn passes_cache(&self) -> bool {
+        self.access == Access::Direct
     }
 
-    fn read_ahead(&self, _on: bool) -> io::Result<()> {
-        Ok(())
+    fn forget(&self, _region: &Region, _range: Range<u64>) {
+        // What is clean is on the disk, and what is not stays: no one can tell.
     }
+
+    fn read_ahead(&self, _on: bool) {}
 
     fn punch_hole(&self, range: Range<u64>) -> io::Result<()> {
         call(&self.world, Call::PunchHole, |world| {
