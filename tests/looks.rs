@@ -64,7 +64,7 @@ fn what_is_kept_is_of_some_moment_since_the_call_beside_cuts() {
                 Err(error) => errors.push(error.to_string()),
             }
         }
-        eprintln!("{looks} looks, {} errors: {:?}", errors.len(), errors.first());
+        assert!(looks > 0 && errors.is_empty(), "{looks} looks, errors: {errors:?}");
     });
     assert!(
         back.is_empty(),
@@ -108,7 +108,7 @@ fn frames_beside_a_writer_show_no_damage() {
                 }
             }
         }
-        eprintln!("{looks} looks");
+        assert!(looks > 0);
     });
     assert!(
         damaged.is_empty(),
@@ -164,21 +164,32 @@ fn a_deep_verification_beside_cuts_and_resets_finds_nothing() {
                 Err(error) => panic!("{error}"),
             }
         }
-        eprintln!("{looks} looks, {gone} gone");
+        assert!(looks > 0, "{gone} gone");
     });
     assert!(found.is_empty(), "{}: {:?}", found.len(), &found[..found.len().min(3)]);
+}
+
+/// Processes and threads that this system has made so far.
+fn threads_made() -> u64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    stat.lines().find_map(|line| line.strip_prefix("processes ")?.parse().ok()).unwrap()
 }
 
 /// The documentation says "up to": an empty log needs none but the caller's.
 #[test]
 fn p9_a_deep_verification_makes_no_more_threads_than_segments() {
+    const THREADS: usize = 200_000;
     let dir = tempfile::tempdir().unwrap();
     options().open(dir.path()).unwrap().close().unwrap();
     let log = Inspector::open(dir.path()).unwrap();
-    let began = Instant::now();
-    let found = log.verify_deep(NonZero::new(200_000).unwrap(), |_| {}).unwrap();
+    let before = threads_made();
+    std::thread::spawn(|| {}).join().unwrap();
+    assert!(threads_made() > before, "it does not count");
+    let found = log.verify_deep(NonZero::new(THREADS).unwrap(), |_| {}).unwrap();
     assert!(found.damage.is_empty());
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    // Whatever else runs on this system makes far fewer meanwhile.
+    let made = threads_made() - before;
+    assert!(made < THREADS as u64 / 2, "{made}");
 }
 
 /// The notes lie in a segment that is cut away whole: the manifest takes them in, and the file goes.
@@ -226,7 +237,7 @@ fn what_is_kept_is_of_some_moment_since_the_call_beside_cuts_of_segments() {
                 Err(error) => errors.push(error.to_string()),
             }
         }
-        eprintln!("{looks} looks, {} errors: {:?}", errors.len(), errors.first());
+        assert!(looks > 0 && errors.is_empty(), "{looks} looks, errors: {errors:?}");
     });
     assert!(
         back.is_empty(),
