@@ -96,11 +96,11 @@ mutant observer-hold-ignored src/log/catalog.rs 's/Arc::strong_count\(&self.hold
 mutant own-thread-joined src/log/syncer.rs 's/thread.filter\(\|thread\| .*\) \{$/thread {/' --test observer an_observer_may_close
 mutant sealed-told-twice src/log/tell.rs 's/upkeep.newest_sealed = id;//' --test observer each_change
 mutant hurried-past-not-told src/log/tell.rs 's/None => slot.end\(\).filter\(.*\),/None => None,/' --test observer each_change
-mutant failure-told-twice src/log/engine.rs 's/if is_first \{/if true {/' --test observer p6
+interleaved failure-told-twice src/log/engine.rs 's/if is_first \{/if true {/' p6_of_two
 mutant full-told-each-time src/log/tell.rs 's/full.filter\(\|_\| !upkeep.full\)/full/' --test observer p7
 mutant close-does-not-wait src/log/handle.rs 's/self.engine.health.delivery.drain\(\);//' --test observer all_is_told
 mutant panic-of-an-observer-ours src/log/delivery.rs 's/drop\(delivered\);/if let Err(panic) = delivered { std::panic::resume_unwind(panic) }/' --test observer a_panic
-mutant told-out-of-order src/log/delivery.rs 's/items.pop_front\(\)/items.pop_back()/' --test observer each_change
+mutant told-out-of-order src/log/delivery.rs 's/items.pop_front\(\)/items.pop_back()/' --test callbacks what_is_queued
 mutant sealed-before-called-found src/log/tell.rs 's/false => News::Found\(segment\)/false => News::Sealed(segment)/' --test observer an_open
 mutant failed-append-counted src/log/meter/mod.rs '/fn appended/,/^        }/ s/begun.filter\(\|_\| counts\)/begun/' --test measured each_call
 mutant claimed-length-believed src/typed/bounded.rs '/fn deserialize_string/,/^    }/ s/self.inner.deserialize_str\(/self.inner.deserialize_string(/' --test typed p11_a_claimed
@@ -360,7 +360,7 @@ mutant lost-ready-segment-refused src/format/manifest.rs 's/self.clean_end.is_so
 mutant checkpoint-of-none-out-of-range src/extent.rs 's/ && at < checkpoint;/ \&\& (checkpoint == 0 || at < checkpoint);/' --test positions a_replay
 mutant minimum-out-of-range src/extent.rs 's/from > Lsn::MIN && at < head/at < head/' --test positions a_replay
 mutant head-of-nothing-is-zero src/inspect/summary.rs 's/Lsn::new\(manifest.head\(\)\)/Lsn::new(manifest.segments.first().map_or(0, |_| manifest.head()))/' --test positions p5_the_head
-mutant failure-untold src/log/engine.rs 's/is_first = true;//' --test observer p6_a_failure
+mutant failure-untold src/log/engine.rs 's/is_first = true;//' --test observer p6_the_failure
 mutant callback-on-the-callers-stack src/log/waiters.rs '/fn enter_call/,/^    }/ s/self.health.delivery.call\(call, outcome\);/call(outcome);/' --test tickets a_callback_is_called_by
 mutant syncs-not-made-one src/log/delivery.rs 's/if last.absorb\(news\) \{/if false {/' --test callbacks p9_syncs
 mutant sync-told-after-its-callbacks src/log/commit.rs 's/^            self.health.delivery.note\(\|\| event\);//; s/^            due = self.take_due\(.*\);/&\n            self.health.delivery.note(|| event);/' --test callbacks a_callback_comes_after

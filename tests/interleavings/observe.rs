@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use duralog::sim::{Call, Fault};
 use duralog::{Error, Event, Log, Lsn};
 use shuttle::thread;
 
@@ -162,5 +163,36 @@ fn callbacks_and_events_are_delivered_in_order_and_all_of_them_before_the_end() 
             }
         }
         assert_eq!(called.len(), 4);
+    });
+}
+
+/// An append and a sync may fail at once, each for its own reason: the log has one failure.
+#[test]
+fn p6_of_two_failures_at_once_one_is_told() {
+    super::explore(|| {
+        let mut bench = Bench::new();
+        let failures = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&failures);
+        let observer = move |event: &Event<'_>| {
+            if let Event::Failed(_) = event {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        bench.options = bench.options.clone().observer(Arc::new(observer));
+        let log = Arc::new(bench.options.clone().open_on(&bench.disk).unwrap());
+        log.append(&[1; HALF]).unwrap();
+        bench.disk.order(Fault::new(Call::Sync, 1, 5).forever());
+        bench.disk.order(Fault::new(Call::Rename, 1, 5).forever());
+        let works: [fn(&Log); 2] = [
+            |log| drop(log.append(&[2; HALF]).and_then(|_| log.commit()).unwrap_err()),
+            |log| drop(log.checkpoint(log.durable())),
+        ];
+        let threads = works.map(|work| {
+            let log = Arc::clone(&log);
+            thread::spawn(move || work(&log))
+        });
+        join(threads);
+        drop(log);
+        assert_eq!(failures.load(Ordering::Relaxed), 1);
     });
 }

@@ -38,11 +38,11 @@ fn all_is_told_before_a_close_returns() {
 }
 
 /// Says who came to the end of it, or to a panic.
-struct Done(mpsc::Sender<Option<String>>);
+struct Done(mpsc::Sender<(bool, Option<String>)>);
 
 impl Drop for Done {
     fn drop(&mut self) {
-        self.0.send(thread::current().name().map(str::to_owned)).unwrap();
+        self.0.send((thread::panicking(), thread::current().name().map(str::to_owned))).unwrap();
     }
 }
 
@@ -70,8 +70,8 @@ fn an_observer_may_close_the_log_or_let_go_of_the_last_of_it() {
         }
         *given = Some(log);
         drop(given);
-        let by = done.recv().unwrap();
-        assert_eq!(by.as_deref(), Some("duralog-events"));
+        let by = done.recv().unwrap(); // and no panic on the way
+        assert_eq!(by, (false, Some("duralog-events".to_owned())));
         // Its lock is free.
         let log = Log::open(dir.path()).unwrap();
         assert_eq!(log.recovery().tail == Tail::Clean, closes);
