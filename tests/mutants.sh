@@ -382,4 +382,11 @@ mutant zeros-without-a-word src/storage/disk.rs 's/self.by_zeros.store\(true/sel
 mutant warm-from-the-beginning src/segment/grain.rs 's/from.max\(at \/ PAGE \* PAGE\)/from/' --test warmed a_clean
 mutant warm-all-at-once src/segment/file.rs 's/written.min\(from \+ WINDOW\)/written/' --test warmed in_pieces
 mutant threads-without-segments src/inspect/salvage/deep.rs 's/threads.get\(\).min\(sealed.len\(\)\)/threads.get()/' --test looks p9_a_deep
+mutant only-the-first-open-segment-synced src/log/find_end.rs 's/for entry in manifest.segments.iter\(\).filter\(open\) \{/for entry in manifest.segments.iter().filter(open).take(1) {/' $sim killed
+mutant filled-for-stores-and-not-proven src/segment/file.rs '/fn open_to_write/,/^    }/ s/^ *check_written\(.*\)\?;//' $sim an_open_fills
+mutant filled-ahead-and-not-proven src/segment/file.rs '/^    fn fill/,/^    }/ s/^ *check_written\(.*\)\?;//' --lib p1_what_is_filled
+mutant waiters-taken-too-far src/log/waiters.rs 's/to.checked_add\(1\)/to.checked_add(9)/' --lib p6_whoever
+mutant mark-of-a-refused-group-lost src/log/append.rs '/fn spoil/,/^    }/ s/tail.marked = 0;//' $sim the_mark_of_a_group
+mutant floor-kept-after-full src/log/upkeep.rs 's/inspect_err\(\|_\| self.tail.lock\(\).notes.floor = before\)/inspect_err(|_| ())/' $sim bars_no_consumer
+interleaved leader-behind-a-drop src/log/close.rs '/fn end_for_good/,/^    }/ s/drop\(self.while_leading\(\|\| Ok\(None\)\)\);//' p8_a_drop
 exit $survived

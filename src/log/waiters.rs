@@ -226,3 +226,24 @@ impl Parker {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One taken out too early would be told that the log is closed, since it has no other outcome yet.
+    #[test]
+    fn p6_whoever_is_due_is_taken_out_and_no_one_else() {
+        let mut waiters = Waiters::default();
+        for need in [1, 9, 9, 10, 17, u64::MAX] {
+            waiters.put(None, need, Waiter::Task(Waker::noop().clone()));
+        }
+        let mut needs = |to| waiters.take(to).0.into_keys().map(|key| key.need).collect::<Vec<_>>();
+        assert_eq!(needs(0), [0; 0]);
+        assert_eq!(needs(8), [1]);
+        assert_eq!(needs(9), [9, 9]);
+        assert_eq!(needs(9), [0; 0]);
+        assert_eq!(needs(16), [10]);
+        assert_eq!(needs(u64::MAX), [17, u64::MAX]);
+    }
+}

@@ -442,3 +442,6 @@ pub(crate) fn open_checked(
 }
 
 const _: () = assert!(DATA_START == PAGE as u64 && format::ALIGN == 8);
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

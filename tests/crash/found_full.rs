@@ -251,3 +251,41 @@ fn p7_the_manifest_of_a_new_segment_does_not_take_the_reserve() {
     disk.set_capacity(Some(disk.used()));
     log.checkpoint(log.durable()).unwrap();
 }
+
+/// A mark that was lost with its group is owed to the next one: without it nothing but the watermark would say that what
+/// comes before was durable once.
+#[test]
+fn p5_the_mark_of_a_group_that_was_refused_goes_before_the_next() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, WriteMethod::Pwrite, 1);
+    log.step().unwrap();
+    let damaged = log.append_durable(&[1; 400]).unwrap();
+    disk.order(Fault::new(Call::Write, 1, 28));
+    assert!(log.append(&[2; 400]).unwrap_err().is_full());
+    disk.mend();
+    log.append(&[3; 400]).unwrap();
+    drop(log);
+    disk.remove("WATERMARK").unwrap();
+    let name = "0000000000000001.seg";
+    let mut bytes = disk.bytes(name).unwrap();
+    bytes[usize::try_from(damaged.get()).unwrap() + 10] ^= 1;
+    disk.put(name, &bytes).unwrap();
+    let error = Options::new().segment_size(SIZE).open_on(&disk).map(drop).unwrap_err();
+    assert!(error.is_corrupt() && error.to_string().contains(&damaged.to_string()), "{error}");
+}
+
+/// A checkpoint bars consumers from what it is about to free. One that a full disk refused frees nothing, and bars no one.
+#[test]
+fn p7_a_checkpoint_that_a_full_disk_refused_bars_no_consumer() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, WriteMethod::Mmap, 1);
+    let lsns = [1, 2, 3].map(|n| log.append_durable(&[n; 9000]).unwrap());
+    let consumer = log.consumer("mailer").unwrap();
+    consumer.seek(lsns[2]).unwrap();
+    log.commit().unwrap();
+    disk.order(Fault::new(Call::Create, 1, 28).forever());
+    assert!(log.checkpoint(lsns[2]).unwrap_err().is_full());
+    disk.mend();
+    consumer.seek(lsns[0]).unwrap();
+    assert_eq!(consumer.follow().unwrap().try_next().unwrap().unwrap().payload()[0], 1);
+}

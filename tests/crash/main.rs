@@ -21,6 +21,7 @@ mod found;
 mod found_full;
 mod found_zero;
 mod history;
+mod killed;
 mod model;
 mod notes;
 mod power_cut;

@@ -1,5 +1,7 @@
 //! Segments of which only the beginning is written before they are used.
 
+use std::ops::Range;
+
 use duralog::sim::{Call, SimDisk, Unwritten};
 use duralog::{Log, Options, WriteMethod};
 
@@ -102,4 +104,40 @@ fn p2_what_is_filled_ahead_is_behind_what_is_appended() {
     }
     let read: Vec<Vec<u8>> = log.replay().map(|r| r.unwrap().payload().to_vec()).collect();
     assert_eq!(read, written);
+}
+
+/// Appends the numbers one by one, waiting for each, until one fails: where it ended.
+fn append_durably(log: &Log, mut numbers: Range<u64>) -> u64 {
+    let end = numbers.end;
+    numbers.find(|n| log.append_durable(&n.to_le_bytes().repeat(30)).is_err()).unwrap_or(end)
+}
+
+fn assert_there(disk: &SimDisk, acknowledged: u64, which: &str) {
+    for draw in 0..4 {
+        let log = open(&disk.crash(draw), WriteMethod::Auto);
+        let found = log.replay().map(|r| r.unwrap().payload().first_chunk().copied().unwrap());
+        let found: Vec<u64> = found.map(u64::from_le_bytes).collect();
+        assert!(found.len() as u64 >= acknowledged, "{which}: {} of {acknowledged}", found.len());
+        assert!(found.iter().copied().eq(0..found.len() as u64), "{which}");
+    }
+}
+
+/// A log that was written by `pwrite`, opened for stores alone: what was only allocated is filled for them, and counts as
+/// written from then on.
+#[test]
+fn p1_blocks_that_an_open_fills_for_stores_are_proven_to_be_written() {
+    for becomes in [Unwritten::Left, Unwritten::Forgotten] {
+        let disk = SimDisk::new(1);
+        let log = open(&disk, WriteMethod::Auto);
+        assert_eq!(append_durably(&log, 0..50), 50);
+        log.close().unwrap();
+        drop(log);
+        disk.set_unwritten(becomes);
+        let options = Options::new().segment_size(64 << 10).write_method(WriteMethod::Mmap);
+        let opened = options.open_on(&disk);
+        let refused = opened.is_err();
+        let acknowledged = opened.map_or(50, |log| append_durably(&log, 50..100));
+        assert_there(&disk, acknowledged, &format!("{becomes:?}"));
+        assert!(refused, "{becomes:?}");
+    }
 }

@@ -214,3 +214,25 @@ fn p8_a_consumer_beside_a_drop_leaves_the_files_to_the_next() {
         bench.crash(|log, _| assert_eq!(log.read(kept).unwrap().payload(), b"the next one's"));
     });
 }
+
+/// A ticket outlives its log, and whoever waits for it may be the one that syncs: the files are the next one's only when
+/// that sync has ended.
+#[test]
+fn p8_a_drop_waits_for_a_ticket_that_syncs() {
+    super::explore(|| {
+        let bench = Bench::new();
+        let log = bench.open();
+        let mut hand = bench.hand(&log, 1);
+        let lsn = hand.try_append(HALF).unwrap();
+        let ticket = log.when_durable(lsn);
+        let waiting = thread::spawn(move || ticket.wait().is_ok());
+        drop((hand, log));
+        let (calls, files) = (writes(&bench.disk), bytes(&bench.disk));
+        let told = waiting.join().unwrap();
+        assert_eq!(calls, writes(&bench.disk), "written after a drop");
+        assert!(files == bytes(&bench.disk), "stored after a drop");
+        bench.crash(|log, found| {
+            assert!(!told || found.iter().any(|(at, _)| *at == lsn), "P1: {:?}", log.recovery());
+        });
+    });
+}

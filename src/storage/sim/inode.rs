@@ -143,6 +143,8 @@ impl Inode {
         let range = at..at + bytes.len();
         self.grow(range.end)?;
         self.has_blocks(&range);
+        // Dirty whatever the bytes are: zeros too have to mark the block as written.
+        self.dirty.extend(self.unwritten.range(pages_of(&range)));
         self.is_written_now(pages_of(&range));
         self.put(bytes, at)
     }
