@@ -205,7 +205,9 @@ fn what_is_queued_behind_a_close_in_a_callback_is_delivered() {
         let later = log.append(b"two").unwrap();
         let (hand_over, handed) = mpsc::channel::<Arc<Log>>();
         let (send, outcomes) = mpsc::channel();
+        let (begins, begun) = mpsc::channel();
         log.on_durable(lsn, move |_| {
+            begins.send(()).unwrap();
             let log = handed.recv().unwrap();
             if closes {
                 log.close().unwrap();
@@ -213,6 +215,7 @@ fn what_is_queued_behind_a_close_in_a_callback_is_delivered() {
             drop(log);
         });
         log.commit_to(lsn).unwrap();
+        begun.recv().unwrap(); // all that follows is queued behind it
         let waits = log.append(b"three").unwrap();
         for lsn in [later, waits] {
             let send = send.clone();
