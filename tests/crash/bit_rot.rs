@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use duralog::inspect::Inspector;
 use duralog::sim::SimDisk;
-use duralog::{Error, Log};
+use duralog::{Error, Log, WriteMethod};
 use proptest::prelude::*;
 
 use super::evidence::{Evidence, Frame, frames};
@@ -289,14 +289,19 @@ fn rot(way: Way, lives: &[Life], before: Before, kind: Damage, tried: &[AtomicU6
             } else if !close && !run.disk.is_off() {
                 end = End::Kill;
             }
+            // By `pwrite` the watermark is a call of its own, behind the sync: where the end came there, the group is on the disk
+            // and the watermark does not say so. A process that is dead tells no one; the simulated one goes on and does.
+            let at_the_watermark = run.disk.is_off() && way.write == WriteMethod::Pwrite;
             run.disk.cut_power();
             run.disk.restart();
-            // The watermark is exact: all that was acknowledged is owed, or an error. But not if there was a power cut,
+            // Else it is exact: all that was acknowledged is owed, or an error. But not if there was a power cut,
             // and no opening since that came to its end.
-            (
-                copy(&run.disk),
-                if opened || lives.len() == 1 { End::PowerCut } else { after_a_power_cut },
-            )
+            let owed = match opened || lives.len() == 1 {
+                true if at_the_watermark => End::Rot,
+                true => End::PowerCut,
+                false => after_a_power_cut,
+            };
+            (copy(&run.disk), owed)
         }
     };
     run.log = None;
