@@ -160,7 +160,7 @@ fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Res
     }
     let log_id = directory.random().map_err(|e| Error::io("getrandom", path, e))?;
     // The directory may have been made just now, by whomever: its own name must be durable before what is in it.
-    directory.sync_own_name().map_err(|e| Error::io("fsync of the parent of", path, e))?;
+    directory.sync_own_name().map_err(|e| Error::io("fsync", path.join(".."), e))?;
     // Before any segment: so that segments without a manifest always mean that it was lost.
     let manifest = Manifest {
         log_id,

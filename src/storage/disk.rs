@@ -39,6 +39,21 @@ impl Opened {
         self.by_zeros.store(true, Ordering::Relaxed);
     }
 
+    /// Gives a new file to the owner of the directory, if this is root: else one command of an operator would lock out the
+    /// service that the log belongs to, whose files nobody else may open. Where root may not do so, as in some containers,
+    /// the file stays root's.
+    fn give_to_owner(&self, file: &OwnedFd) {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let Ok(directory) = fs::fstat(&self.fd) else { return };
+        if directory.st_uid != 0 {
+            let (uid, gid) =
+                (fs::Uid::from_raw(directory.st_uid), fs::Gid::from_raw(directory.st_gid));
+            fs::fchown(file, Some(uid), Some(gid)).unwrap_or_default();
+        }
+    }
+
     /// Asked behind a sync (`safety::commits_fast`).
     pub(super) fn commits_fast(&self) -> bool {
         *self.commits_fast.get_or_init(|| super::safety::commits_fast(&self.fd))
@@ -50,6 +65,21 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     match fs::mkdir(path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Syncs the name that `directory` has in `parent`. The root of a mount has none there: its parent belongs to another file
+/// system, which may be one that cannot be synced, or is the root itself.
+fn sync_entry_of(directory: &OwnedFd, parent: &OwnedFd) -> io::Result<()> {
+    let (here, there) = (fs::fstat(directory)?, fs::fstat(parent)?);
+    if here.st_dev != there.st_dev || here.st_ino == there.st_ino {
+        return Ok(());
+    }
+    match fs::fsync(parent) {
+        // "fd is bound to a special file which does not support synchronization" (fsync(2)), or to a file system that is read
+        // only, in which no name has just been made: the root of a bind mount.
+        Err(Errno::INVAL | Errno::ROFS) => Ok(()),
+        synced => Ok(synced?),
     }
 }
 
@@ -127,6 +157,7 @@ impl Directory for Disk {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = fs::openat(&*self.directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+        self.directory.give_to_owner(&fd);
         Ok(Arc::new(DiskFile::new(fd, Arc::clone(&self.directory))))
     }
 
@@ -145,7 +176,7 @@ impl Directory for Disk {
     fn sync_own_name(&self) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match fs::openat(&*self.directory, "..", flags, Mode::empty()) {
-            Ok(parent) => Ok(fs::fsync(parent)?),
+            Ok(parent) => sync_entry_of(&self.directory.fd, &parent),
             // A parent that can be passed through but not read cannot be synced either.
             Err(Errno::ACCESS | Errno::PERM) => Ok(()),
             Err(error) => Err(error.into()),
@@ -188,6 +219,23 @@ impl Directory for Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_root_of_a_mount_has_no_name_to_sync() {
+        // proc and its parent: of two file systems, of which the first cannot be synced.
+        let open = |path: &str| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            fs::open(path, flags, Mode::empty()).unwrap()
+        };
+        let (proc, dir) = (open("/proc"), tempfile::tempdir().unwrap());
+        assert_eq!(fs::fsync(&proc), Err(Errno::INVAL));
+        let log = open(dir.path().to_str().unwrap());
+        sync_entry_of(&log, &proc).unwrap();
+        // The root of all is its own parent; and one in the same file system that cannot be synced.
+        sync_entry_of(&open("/"), &open("/..")).unwrap();
+        sync_entry_of(&open("/proc/self"), &proc).unwrap();
+        Disk::open(dir.path()).unwrap().sync_own_name().unwrap();
+    }
 
     #[test]
     fn the_lock_goes_with_its_holder_though_a_child_has_a_copy_of_the_descriptor() {

@@ -19,6 +19,7 @@ mod calls;
 mod descriptors;
 mod links;
 mod locked;
+mod owners;
 #[path = "../real_fs/process.rs"]
 mod process;
 mod removed;

@@ -73,10 +73,11 @@ impl Salvage {
         for (entry, file) in &manifest.1 {
             copy(&source, file, &target, entry)?;
         }
-        let sync = |synced: std::io::Result<()>| synced.map_err(|e| Error::io("fsync", into, e));
         // As when a log is made: its own name first, and the names of its files before what names them.
-        sync(target.sync_own_name())?;
-        sync(target.sync())?;
+        let named = target.sync_own_name();
+        named.map_err(|e| Error::io("fsync", into.join(".."), e))?;
+        let synced = target.sync();
+        synced.map_err(|e| Error::io("fsync", into, e))?;
         manifest::store(&target, &manifest.0, false)?;
         Ok(Some(salvage.report.clone()))
     }
