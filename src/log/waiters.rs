@@ -236,7 +236,7 @@ mod tests {
     fn p6_whoever_is_due_is_taken_out_and_no_one_else() {
         let mut waiters = Waiters::default();
         for need in [1, 9, 9, 10, 17, u64::MAX] {
-            waiters.put(None, need, Waiter::Task(Waker::noop().clone()));
+            waiters.put(None, need, Waker::noop().clone());
         }
         let mut needs = |to| waiters.take(to).0.into_keys().map(|key| key.need).collect::<Vec<_>>();
         assert_eq!(needs(0), [0; 0]);
