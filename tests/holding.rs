@@ -180,3 +180,73 @@ impl Drop for StopOnDrop<'_> {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+/// Else it holds the log for ever, at a position that names nothing.
+#[test]
+fn p10_a_reset_takes_the_consumers_along() {
+    for anew in
+        [|log: &Log| log.truncate_all(), |log: &Log| log.reset_to(Lsn::new(1 << 40)).map(drop)]
+    {
+        let disk = SimDisk::new(1);
+        let open = |disk: &SimDisk| Options::new().segment_size(SIZE).open_on(disk).unwrap();
+        let log = open(&disk);
+        let (slow, fast) = (log.consumer("slow").unwrap(), log.consumer("fast").unwrap());
+        let first = log.append(&[1; 9000]).unwrap();
+        let last = log.append_durable(&[2; 9000]).unwrap();
+        slow.ack(first).unwrap();
+        fast.ack(last).unwrap();
+        anew(&log).unwrap();
+        let start = log.head();
+        let all_stand_there =
+            |log: &Log| log.consumers().iter().all(|consumer| consumer.position == start);
+        assert!(all_stand_there(&log), "{:?}", log.consumers());
+        disk.crash_each(50, |disk| {
+            let log = open(&disk);
+            assert_eq!(log.consumers().len(), 2);
+            assert!(all_stand_there(&log), "{:?}", log.consumers());
+        });
+        // What they go on to do is given back, as ever.
+        for n in [3, 4] {
+            let mut follower = slow.follow().unwrap();
+            let lsn = log.append_durable(&[n; 9000]).unwrap();
+            assert_eq!(follower.try_next().unwrap().unwrap().lsn(), lsn);
+            slow.ack(lsn).unwrap();
+            fast.ack(lsn).unwrap();
+        }
+        log.commit().unwrap();
+        assert!(log.checkpoint_to_slowest().unwrap().segments > 0);
+        // Nor can it go back to where there is nothing.
+        assert!(slow.seek(last).is_err());
+    }
+}
+
+#[test]
+fn p2_a_consumer_after_a_cut_stands_where_the_log_was_cut() {
+    let disk = SimDisk::new(1);
+    let open = |disk: &SimDisk| Options::new().segment_size(SIZE).open_on(disk).unwrap();
+    let log = open(&disk);
+    let lsns = [1, 2, 3, 4, 5].map(|n| log.append_durable(&[n; 5000]).unwrap());
+    let names = ["at 0", "at 1", "at 4"];
+    for (name, at) in names.iter().zip([0, 1, 4]) {
+        log.consumer(name).unwrap().ack(lsns[at]).unwrap();
+    }
+    let done = log.consumer("at 1").unwrap().position().unwrap();
+    log.truncate_after(lsns[1]).unwrap();
+    let stands = |log: &Log| {
+        let positions = names.map(|name| log.consumer(name).unwrap().position().unwrap());
+        assert!(positions[0] < done);
+        assert_eq!(positions[1..], [done; 2]);
+    };
+    stands(&log);
+    disk.crash_each(50, |disk| stands(&open(&disk)));
+    // It is shown what takes the place of what was cut, also after a checkpoint.
+    let consumer = log.consumer("at 4").unwrap();
+    let mut follower = consumer.follow().unwrap();
+    assert!(follower.try_next().unwrap().is_none());
+    let next = log.append_durable(&[6; 5000]).unwrap();
+    assert_eq!(follower.try_next().unwrap().unwrap().lsn(), next);
+    log.checkpoint(done).unwrap();
+    let mut follower = consumer.follow().unwrap();
+    assert_eq!(follower.try_next().unwrap().unwrap().lsn(), next);
+    stands(&log);
+}

@@ -391,4 +391,7 @@ mutant floor-kept-after-full src/log/upkeep.rs 's/inspect_err\(\|_\| self.tail.l
 interleaved leader-behind-a-drop src/log/close.rs '/fn end_for_good/,/^    }/ s/drop\(self.while_leading\(\|\| Ok\(None\)\)\);//' p8_a_drop
 mutant files-stay-roots src/storage/disk.rs 's/^        self.directory.give_to_owner\(&fd\);//' --test environment p12
 mutant parent-that-cannot-be-synced-fails src/storage/disk.rs 's/Err\(Errno::INVAL \| Errno::ROFS\)/Err(Errno::ROFS)/' --lib the_root_of_a_mount
+mutant cut-leaves-consumers-in-the-manifest src/log/upkeep.rs 's/^            notes.move_consumers\(&there\);//' --test holding takes_the_consumers
+mutant cut-leaves-consumers-in-memory src/log/notes.rs 's/^        self.settled.move_consumers\(there\);//' --test holding takes_the_consumers
+interleaved ack-beyond-a-cut src/log/catalog.rs 's/map_or\(position, \|end\| position.min\(end\)\)/map_or(position, |_| position)/' p2_no_consumer
 exit $survived

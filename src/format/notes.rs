@@ -3,6 +3,8 @@
 //! A note is a frame among the records, so that one sync makes both durable. The manifest holds what all notes
 //! below its durable LSN come to: so a segment may go, and its notes with it.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_LSN, u64_at};
@@ -116,6 +118,13 @@ impl Notes {
                     self.consumers.remove(at);
                 }
             }
+        }
+    }
+
+    /// Puts each consumer that stands outside of `there` to its nearer end: its position was cut away.
+    pub(crate) fn move_consumers(&mut self, there: &RangeInclusive<u64>) {
+        for (_, position) in &mut self.consumers {
+            *position = (*position).clamp(*there.start(), *there.end());
         }
     }
 

@@ -192,6 +192,14 @@ impl Catalog {
         slots.get(slots.partition_point(|slot| slot.limit() <= lsn)).cloned()
     }
 
+    /// The position, or the end that a cut has left before it. With the tail, under which cuts are made.
+    pub(crate) fn below_a_cut(&self, position: u64) -> u64 {
+        let slots = self.slots.read();
+        let after = slots.partition_point(|slot| slot.identity.base <= position);
+        let last = after.checked_sub(1).and_then(|at| slots.get(at));
+        last.and_then(|slot| slot.end()).map_or(position, |end| position.min(end))
+    }
+
     /// The first position of the oldest segment.
     pub(crate) fn head(&self) -> u64 {
         self.slots.read().first().map_or(0, |slot| slot.start())

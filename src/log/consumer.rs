@@ -60,8 +60,10 @@ impl Consumer {
         &self.name
     }
 
-    /// Everything below is done, as far as was acknowledged, durable or not. If a checkpoint went past it, it can be
-    /// read from no more.
+    /// Returns where it stands: everything below is done, as far as was acknowledged, durable or not. If a checkpoint went
+    /// past it, it can be read from no more. A cut moves it with the log, in the same manifest: one that stood after the record of
+    /// [`truncate_after`](Log::truncate_after) stands at its end, and after [`reset_to`](Log::reset_to) or
+    /// [`truncate_all`](Log::truncate_all) all stand where the log begins.
     ///
     /// # Errors
     ///
@@ -84,7 +86,7 @@ impl Consumer {
     /// [`Error::InvalidConsumer`] if the consumer has been removed, and those of [`Log::append`].
     pub fn ack(&self, lsn: Lsn) -> Result<Lsn> {
         let position = self.behind(lsn)?;
-        self.note(|_, now| Ok(now.max(position)))
+        self.note(|_, now| Ok(now.max(self.engine.catalog.below_a_cut(position))))
     }
 
     /// Follows the log from its position: what is durable, as it comes. Acknowledge what is done.
@@ -135,7 +137,7 @@ impl Consumer {
                 let (head, end) = (Lsn::new(now.floor), Lsn::new(self.engine.end()));
                 return Err(Error::OutOfRange { lsn: position, head, end });
             }
-            Ok(position.get())
+            Ok(self.engine.catalog.below_a_cut(position.get()))
         })
     }
 

@@ -4,7 +4,7 @@
 //! by then, so that a sealed segment need not be read for them, and a segment that goes takes none with it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::engine::{Engine, Tail};
 use super::upkeep::{Change, ignore_gone};
@@ -81,6 +81,19 @@ impl Noted {
         self.settle(u64::MAX);
         self.settled.apply(note);
         self.current.apply(note);
+    }
+
+    /// A manifest has cut the log back: it took in all of them, and moved the consumers to what is `there` (`Change::there`).
+    pub(crate) fn cut(&mut self, there: &RangeInclusive<u64>) {
+        self.settle(u64::MAX);
+        self.settled.move_consumers(there);
+        let before = std::mem::replace(&mut self.current, self.settled.clone());
+        for (name, position) in before.consumers() {
+            if !there.contains(position) {
+                self.since.insert(name.clone(), Instant::now());
+            }
+        }
+        self.floor = self.floor.max(*there.start());
     }
 
     fn stamp(&mut self, note: &Note) {

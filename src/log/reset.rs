@@ -25,7 +25,8 @@ impl Log {
     /// exactly. So it is wherever `lsn` lies three segments behind the end. What is returned is also the new
     /// [`checkpoint`](Log::checkpoint_lsn), [`durable`](Log::durable) and [`head`](Log::head). Durable on Ok; a crash before
     /// leaves all, after it nothing, and nothing in between. What was dropped never comes back, and its LSNs are never used
-    /// again. Replays that had begun may still see it, and a segment that a reader holds goes when it lets go.
+    /// again. Replays that had begun may still see it, and a segment that a reader holds goes when it lets go. Every
+    /// [`Consumer`](crate::Consumer) stands where the log begins from then on.
     ///
     /// Who does not know whether it was done asks again: of a log that holds nothing at or behind `lsn` it is true already,
     /// and stays so wherever that now begins.
@@ -179,11 +180,13 @@ impl Engine {
             return Err(error);
         }
         self.lose_from(0, &tail);
+        if let Some(there) = change.there(&tail) {
+            tail.notes.cut(&there);
+        }
         self.health.delivery.note(|| News::CutBack { end: self.catalog.head(), resumes: start });
         let Some(next) = tail.ready.pop_front() else { return Ok(None) };
         let mut old = std::mem::replace(&mut tail.writer, next);
         tail.writer.inherit(&mut old);
-        tail.notes.settle(u64::MAX);
         tail.unsynced.clear();
         tail.spoiled = false;
         tail.marked = start;

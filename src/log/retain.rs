@@ -198,6 +198,9 @@ impl Engine {
         let change = Change { cut: Some(cut), ..Change::default() };
         self.write_manifest_locked(upkeep, &change, &tail)?;
         self.lose_from(cut, &tail);
+        if let Some(there) = change.there(&tail) {
+            tail.notes.cut(&there);
+        }
         let Some(next) = tail.ready.pop_front() else { return Ok(None) };
         let start = next.lsn();
         self.health.delivery.note(|| News::CutBack { end: cut, resumes: start });
@@ -209,7 +212,6 @@ impl Engine {
             slot.set_end(cut);
         }
         self.catalog.push(super::catalog::Slot::active(next.segment()));
-        tail.notes.settle(u64::MAX);
         tail.writer = next;
         tail.unsynced.clear();
         tail.spoiled = false;

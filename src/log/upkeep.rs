@@ -3,6 +3,7 @@
 //! The worker has no logic of its own: it calls [`Engine::step`]. An append that finds no ready
 //! segment, because the worker has not come to it, does the same work itself.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::catalog::Slot;
@@ -41,6 +42,18 @@ pub(super) struct Change<'a> {
 
 /// How long an append at a cap that drops the oldest waits for the observer.
 const OBSERVER_TIME: Duration = Duration::from_secs(1);
+
+impl Change<'_> {
+    /// Where consumers may stand after a cut back, or where all begins again: a position in between would name nothing, and
+    /// a consumer that stands there would hold the log, or find itself gone.
+    pub(super) fn there(&self, tail: &Tail) -> Option<RangeInclusive<u64>> {
+        match (self.cut, self.anew) {
+            (Some(cut), _) => Some(0..=cut),
+            (None, true) => Some(tail.ready.front()?.lsn()..=u64::MAX),
+            (None, false) => None,
+        }
+    }
+}
 
 impl Engine {
     /// One round of background work. A full disk is left to the append that meets it; what else failed before anything was
@@ -350,6 +363,9 @@ impl Engine {
         let cut = change.anew || change.cut.is_some();
         let mut notes = tail.notes.as_of(if cut { u64::MAX } else { durable });
         change.note.into_iter().for_each(|note| notes.apply(note));
+        if let Some(there) = change.there(tail) {
+            notes.move_consumers(&there);
+        }
         let checkpoint = self.checkpoint.load(std::sync::atomic::Ordering::Acquire);
         let checkpoint = change.checkpoint.map_or(checkpoint, |to| {
             let slowest = tail.notes.slowest(durable).filter(|_| change.asks);

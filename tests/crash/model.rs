@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::ops::RangeInclusive;
+
 use duralog::{Log, Lsn};
 
 use super::notes::Told;
@@ -31,6 +33,7 @@ pub(crate) struct Model {
     attempts: Vec<Attempt>,
     /// A cut that failed, or was under way: how many records it was to keep.
     maybe_cut: Option<usize>,
+    before_a_cut: Option<Told>,
     /// All records were dropped, or are about to be.
     maybe_reset: bool,
     /// The checkpoint that returned, and the one that was asked for.
@@ -81,13 +84,24 @@ impl Model {
 
     pub(crate) fn cut_asked(&mut self, keep: usize) {
         self.maybe_cut = Some(keep);
+        self.before_a_cut = Some(self.notes.clone());
+        self.notes.cut_asked(&self.cut_at(keep));
+    }
+
+    /// Where a consumer may stand behind a cut that keeps so many records.
+    fn cut_at(&self, keep: usize) -> RangeInclusive<Lsn> {
+        let last = &self.records[keep - 1];
+        let len = 8 + last.payload.len().next_multiple_of(8) as u64;
+        Lsn::MIN..=Lsn::new(last.lsn.get() + len)
     }
 
     /// The cut returned: it is durable, or nothing was changed.
     pub(crate) fn cut_done(&mut self, cut: bool) {
         let keep = self.maybe_cut.take();
+        let before = self.before_a_cut.take();
+        self.notes = before.unwrap_or_else(|| self.notes.clone());
         if let Some(keep) = keep.filter(|_| cut) {
-            self.notes.cut();
+            self.notes.cut(&self.cut_at(keep));
             self.records.truncate(keep);
             (self.committed, self.committed_before) = (keep, keep);
             self.attempts.retain(|attempt| attempt.after < keep);
@@ -106,7 +120,7 @@ impl Model {
             assert!(last.is_none_or(|last| last < start), "P2: {start} was in use");
             self.records.clear();
             self.attempts.clear();
-            self.notes.cut();
+            self.notes.cut(&(start..=Lsn::new(u64::MAX)));
             (self.committed, self.committed_before) = (0, 0);
             (self.checkpoint, self.checkpoint_asked) = (start, start);
         }

@@ -1,6 +1,7 @@
 //! What the log must keep beside the records, whatever happens: metadata, consumers, what has been archived.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use duralog::{Log, Lsn};
 
@@ -26,6 +27,20 @@ struct Said {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told(BTreeMap<Key, Said>);
+
+/// A consumer stands no further than at a cut, and no lower than where all begins anew.
+fn moved(key: &Key, value: &Value, to: &RangeInclusive<Lsn>) -> Value {
+    match (key, position(value)) {
+        (Key::Consumer(_), Some(at)) => {
+            at.clamp(*to.start(), *to.end()).get().to_le_bytes().to_vec()
+        }
+        _ => value.clone(),
+    }
+}
+
+fn position(value: &Value) -> Option<Lsn> {
+    <[u8; 8]>::try_from(&value[..]).ok().map(u64::from_le_bytes).map(Lsn::new)
+}
 
 pub(crate) fn name(number: u8) -> String {
     format!("consumer {number}")
@@ -58,21 +73,34 @@ impl Told {
         }
     }
 
-    /// A cut makes all of them durable.
-    pub(crate) fn cut(&mut self) {
-        self.committed_to(Lsn::new(u64::MAX));
+    /// A cut may be made now: from here on either is so.
+    pub(crate) fn cut_asked(&mut self, to: &RangeInclusive<Lsn>) {
+        for (key, said) in &mut self.0 {
+            let last = said.versions.last().map(|(_, value)| moved(key, value, to));
+            said.versions.extend(last.map(|value| (None, value)));
+        }
+    }
+
+    /// A cut makes all of them durable, and moves the consumers.
+    pub(crate) fn cut(&mut self, to: &RangeInclusive<Lsn>) {
+        for (key, said) in &mut self.0 {
+            let last = said.versions.last().map(|(_, value)| moved(key, value, to));
+            *said = Said {
+                versions: last.into_iter().map(|value| (Some(Lsn::MIN), value)).collect(),
+                owed: 0,
+            };
+        }
     }
 
     /// Where a consumer stands at the least, by all that a crash may leave.
     pub(crate) fn slowest(&self, durable: Lsn) -> Option<Lsn> {
         let consumers = self.0.iter().filter(|(key, _)| matches!(key, Key::Consumer(_)));
-        let position = |value: &Value| <[u8; 8]>::try_from(&value[..]).ok().map(u64::from_le_bytes);
         let positions = consumers.flat_map(|(_, said)| {
             let below = |(at, _): &(Option<Lsn>, Value)| at.is_some_and(|at| at < durable);
             let from = said.versions.iter().rposition(below).unwrap_or(0);
             said.versions[from..].iter().filter_map(|(_, value)| position(value))
         });
-        positions.min().map(Lsn::new)
+        positions.min()
     }
 
     /// `last`: the last record that is there; what was said before it is there too. `lost`: the first that is not; nor is

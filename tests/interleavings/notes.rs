@@ -1,6 +1,6 @@
 //! Consumers and metadata beside appends, commits and checkpoints (P1, P10).
 
-use duralog::Lsn;
+use duralog::{Error, Lsn};
 use shuttle::thread;
 
 use super::bench::{Bench, HALF, WHOLE, draw, join};
@@ -115,5 +115,40 @@ fn p1_metadata_hold_beside_a_cut() {
             assert!(whole, "{found:?}");
             assert!(found.first().copied().unwrap_or(0) >= sure, "P1: {found:?}, told {sure}");
         });
+    });
+}
+
+/// Whichever comes first, the cut or the word of what is done: no consumer comes to stand at what is gone.
+#[test]
+fn p2_no_consumer_stands_at_what_is_cut_meanwhile() {
+    super::explore(|| {
+        let bench = Bench::new();
+        let log = bench.open();
+        let mut hand = bench.hand(&log, 1);
+        (0..4).for_each(|_| hand.append_durable(HALF));
+        let lsns: Vec<Lsn> = hand.diary.told.iter().map(|(lsn, _)| *lsn).collect();
+        let consumer = log.consumer("a").unwrap();
+        let end = log.end();
+        let anew = draw(2) == 0;
+        let cuts = {
+            let (hand, keep) = (bench.hand(&log, 6), lsns[1]);
+            thread::spawn(move || match anew {
+                true => hand.log.truncate_all().unwrap(),
+                false => hand.log.truncate_after(keep).unwrap(),
+            })
+        };
+        let there = |result: duralog::Result<Lsn>| match result {
+            Ok(_) | Err(Error::Gone { .. } | Error::OutOfRange { .. }) => {}
+            Err(error) => panic!("{error}"),
+        };
+        match draw(2) {
+            0 => there(consumer.ack(lsns[3])),
+            _ => there(consumer.seek(end)),
+        }
+        cuts.join().unwrap();
+        let position = consumer.position().unwrap();
+        let kept = lsns[1].get() + 8 + HALF as u64;
+        let stands = position.get() <= kept && !anew || position >= log.end();
+        assert!(stands, "at {position}, cut at {kept}, the log goes on at {}", log.end());
     });
 }
