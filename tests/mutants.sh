@@ -343,6 +343,7 @@ mutant reader-in-the-log-not-named src/log/blockers.rs 's/let read = sealed.take
 mutant cap-called-a-full-disk src/log/retention.rs 's/Error::full\(Limit::MaxBytes/Error::full(Limit::Disk/' --test cap a_log_at_its_cap
 mutant used-up-called-a-full-disk src/manifest.rs 's/Limit::Format/Limit::Disk/' --test cap a_log_whose
 mutant watermark-stored-into-under-pwrite src/watermark.rs 's/let stores = stores && directory.stores_are_safe\(\);/let stores = directory.stores_are_safe();/' --test environment p7_a_watermark
+mutant watermark-stored-into-under-pwrite src/watermark.rs 's/let stores = stores && directory/let stores = directory/' --test environment p7_a_watermark
 mutant replaced-segment-acknowledged-into src/segment/file.rs 's/Ok\(status\) => status.id == self.id,/Ok(_) => true,/' --test environment p1_nothing
 mutant name-not-checked src/log/files.rs 's/segment.check_name\(&\*self.directory\)/Ok(())/' --test environment p1_a_full
 mutant clean-end-not-looked-at src/stale.rs 's/is_at_a_frame\(&mut scan\).is_ok_and\(\|is_there\| is_there\)/false/' --test stale p5_an_older
