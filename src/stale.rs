@@ -142,7 +142,7 @@ fn unnamed<'a>(
 }
 
 fn is_named(manifest: &Manifest, id: u64) -> bool {
-    manifest.segments.binary_search_by_key(&id, |entry| entry.id).is_ok()
+    manifest.find(id).is_some()
 }
 
 /// None: it has gone since the directory was read. A running writer, next to which someone looks, gave it another name.

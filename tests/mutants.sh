@@ -56,17 +56,17 @@ only=${1:-} edits=
 [ "$only" = --edits ] && only= edits=1
 mutant ack-before-sync src/log/commit.rs 's/let synced = self.contain\(\|\| self.sync_everything\(begun\)\);/let synced: Result<Synced> = Ok(Synced { end: begun.end, took: Duration::ZERO, records: 0, bytes: 0, rolled: false });/' -p duralog-cli --test trace
 mutant no-fdatasync src/storage/file.rs 's/^        fs::fdatasync\(&self.fd\)\?;//' -p duralog-cli --test trace
-mutant notes-not-in-the-manifest src/log/upkeep.rs 's/let mut notes = tail.notes.as_of\(.*\);/let mut notes = crate::format::notes::Notes::default();/' --test crash power_cut
+mutant notes-not-in-the-manifest src/log/change.rs 's/let mut notes = tail.notes.as_of\(.*\);/let mut notes = crate::format::notes::Notes::default();/' --test crash power_cut
 mutant notes-not-walked src/log/find_end.rs 's/if lsn >= manifest.noted \{/if lsn > u64::MAX - 1 {/' --test crash power_cut
 mutant note-kept-before-it-is-durable src/log/notes.rs 's/take_while\(\|\(lsn, _\)\| \*lsn < durable\)/take_while(|(lsn, _)| *lsn < durable.max(u64::MAX))/' --test crash power_cut
-mutant notes-cut-with-the-records src/log/upkeep.rs 's/if cut \{ u64::MAX \} else \{ durable \}/if cut { durable.min(change.cut.unwrap_or(0)) } else { durable }/' --test crash
+mutant notes-cut-with-the-records src/log/change.rs 's/if cut \{ u64::MAX \} else \{ durable \}/if cut { durable.min(change.cut.unwrap_or(0)) } else { durable }/' --test crash
 mutant consumer-freed-before-its-ack-is-durable src/log/notes.rs 's/let mut positions = self.as_of\(durable\).consumers\(\).to_vec\(\);/let mut positions = self.current.consumers().to_vec();/' --test notes
 mutant new-consumer-passed-over src/log/notes.rs 's/let behind = self.pending.iter\(\).filter\(.*\);/let behind = self.pending.iter().take(0);/' --test notes
-mutant archive-not-asked src/log/upkeep.rs 's/checkpoint.min\(notes.archived.unwrap_or\(u64::MAX\)\)/checkpoint/' --test notes
+mutant archive-not-asked src/log/change.rs 's/checkpoint.min\(notes.archived.unwrap_or\(u64::MAX\)\)/checkpoint/' --test notes
 mutant archived-not-given-back src/log/upkeep.rs 's/if self.has_free\(.*\) \{/if false {/' --test notes
 mutant below-the-checkpoint-read-in-silence src/extent.rs 's/if is_gone \|\| at > end/if at > end/' --test notes
 mutant note-taken-for-a-mark src/inspect/beside/mod.rs 's/if head.kind == Kind::Mark \{/if head.kind != Kind::Record {/' --test reader note
-mutant reset-keeps-the-records src/log/upkeep.rs 's/let slots = if change.anew \{ Vec::new\(\) \} else \{ (self.catalog.snapshot\(\)) \};/let slots = \1;/' --test reset
+mutant reset-keeps-the-records src/log/change.rs 's/true => \(0..0, Vec::new\(\)\),/true => (freed..kept, self.catalog.newer_than(old.last().map_or(0, |entry| entry.id))),/' --test reset
 interleaved reset-past-an-append src/log/reset.rs 's/if tail.writer.lsn\(\) <= lsn.get\(\) =>/if first.lsn() > 0 \&\& lsn.get() > 0 =>/' anew
 interleaved reset-not-told src/log/reset.rs 's/self.pass_over\(start\);/self.raise_durable(start);/' anew
 interleaved retention-by-an-ack-that-is-not-durable src/log/notes.rs 's/let mut positions = self.as_of\(durable\).consumers\(\).to_vec\(\);/let mut positions = self.current.consumers().to_vec();/' retention
@@ -201,12 +201,12 @@ mutant marks-not-looked-for src/walk.rs 's/vouched_to = vouched_to.max\(here\);/
 mutant torn-tail-appended-behind src/log/find_end.rs 's/at = entry.base \+ end;/at = entry.base + end + 8;/' --test promises
 mutant cut-in-memory-only src/log/retain.rs 's/self.write_manifest_locked\(upkeep, &change, &tail\)\?;//' --test truncate
 mutant pins-ignored src/log/catalog.rs 's/weak.strong_count\(\) > 0/false/' --test promises p10
-mutant checkpoint-frees-too-much src/log/retain.rs 's/base < first_kept/base <= first_kept/' --test promises p10
+mutant checkpoint-frees-too-much src/log/retain.rs 's/retire_below\(first_kept\)/retire_below(first_kept + 1)/' --test promises p10
 mutant no-lock src/storage/disk.rs 's/Err\(Errno::WOULDBLOCK\) => Ok\(false\)/Err(Errno::WOULDBLOCK) => Ok(true)/' --test promises p8
 mutant links-followed src/storage/disk.rs 's/ \| OFlags::NOFOLLOW \| OFlags::NONBLOCK/ | OFlags::NONBLOCK/' --test promises p12
 mutant world-readable src/storage/disk.rs 's/Mode::RUSR \| Mode::WUSR\)/Mode::RUSR | Mode::WUSR | Mode::RGRP)/' --test promises p12
 mutant stale-manifest-trusted src/stale.rs 's/Ok\(if is_at_a_frame\(&mut scan\)\? \{ Unnamed::Newer \} else \{ Unnamed::Free \}\)/Ok(Unnamed::Free)/' --test stale p5_a_manifest
-mutant size-not-checked src/segment/file.rs 's/status.len != identity.size/false/' --test damage
+mutant size-not-checked src/segment/file.rs 's/status.len == identity.size/true/' --test damage
 inspect="--test inspect"
 mutant damage-beside-a-writer-ends-the-walk src/inspect/beside/newest.rs '/fn fail/,/^    }/ s/\{ Err\(error\) \} else \{ self.adopt\(now\) \}/{ Err(error) } else { self.finish(Tail::Unclean { at: Lsn::new(self.end) }); Ok(Then::GoOn) }/' $inspect
 mutant end-not-confirmed src/inspect/beside/newest.rs 's/if same && self.begun == self.end/if true/' $inspect whatever_happens
@@ -229,7 +229,7 @@ mutant rolled-segment-forgotten src/log/append.rs 's/tail.unsynced.push\(.*\);//
 mutant mark-before-the-sync src/log/append.rs 's/let durable = self.durable\(\);/let durable = tail.writer.lsn();/' $sim power_cut
 mutant watermark-before-the-sync src/log/commit.rs 's/watermark.note\(end\)/watermark.note(self.end() + 8)/' $sim power_cut
 mutant watermark-not-kept src/log/commit.rs 's/noted = state.watermark.*$//; s/, mut noted,/, noted,/; s/\(false, None, None\);/(false, None::<u64>, None);/' $sim bit_rot
-mutant seal-before-the-sync src/log/upkeep.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' $sim power_cut
+mutant seal-before-the-sync src/log/change.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' $sim power_cut
 mutant recovered-tail-not-synced src/log/find_end.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)\?;//' $sim power_cut
 mutant cache-trusted-at-open src/log/find_end.rs 's/file.drop_cache\(\).*;//; s/Access::Direct/Access::Read/' $sim faults
 mutant failed-sync-retried src/log/commit.rs 's/self.files.sync\(&active, dirty\)/self.files.sync(\&active, dirty.clone()).or_else(|_| self.files.sync(\&active, dirty))/' $sim faults
@@ -248,7 +248,7 @@ mutant window-used-twice src/log/recover.rs 's/next_base: manifest.next_base,/ne
 mutant spoiled-segment-used src/log/append.rs 's/ && !tail.spoiled//' $sim found
 mutant spoiled-segment-closed src/log/close.rs 's/if self.tail.lock\(\).spoiled/if false/' $sim found
 mutant group-found-though-it-failed src/segment/writer.rs 's/if at \/ DATA_START != last \/ DATA_START/if false/' $sim found
-mutant reserve-spent-on-segments src/log/upkeep.rs 's/change.checkpoint.is_some\(\) \|\| change.clean_end.is_some\(\)/true/' $sim does_not_take
+mutant reserve-spent-on-segments src/log/change.rs 's/change.checkpoint.is_some\(\) \|\| change.clean_end.is_some\(\)/true/' $sim does_not_take
 mutant unreadable-taken-for-the-end src/segment/scan.rs 's/self.file.read_at\(to, self.start\).map_err\(\|e\|/self.file.read_at(to, self.start).or_else(|_| Ok(0)).map_err(|e: io::Error|/' --test real_fs unreadable
 mutant stores-on-xfs src/storage/safety.rs 's/_ => Ok\(false\)/_ => Ok(true)/' --test real_fs failing
 mutant number-given-twice examples/crash_driver/driver.rs '/fn append\(/,/^    }/ s/if self.failed.load\(Ordering::Acquire\)/if false/' --example crash_driver
@@ -272,15 +272,15 @@ mutant msync-of-a-rolled-segment-too-short src/log/commit.rs 's/\.\.segment.publ
 mutant step-after-the-end src/log/upkeep.rs '/pub\(crate\) fn step/,/First: on/ s/self.health.check\(\)\?;//' $sim faults
 interleaved no-one-is-woken src/log/commit.rs 's/^        self.group.synced.notify_all\(\);//' p1_
 interleaved woken-too-early src/log/commit.rs '/fn stop_leading/,/^    }/ { s/^        self.group.synced.notify_all\(\);//; s/let mut state = /self.group.synced.notify_all(); &/ }' p1_
-interleaved asleep-without-a-look src/log/commit.rs 's/if state.led && self.durable\(\) < need \{/if true {/' p1_
+interleaved asleep-without-a-look src/log/commit.rs 's/if \(state.led \|\| state.preferred > 0\) && self.durable\(\) < need \{/if true {/' p1_
 interleaved durable-before-the-sync src/log/commit.rs 's/let synced = self.contain\(\|\| self.sync_everything\(begun\)\);/self.durable.store(self.end(), Ordering::Release); &/' p1_
 interleaved rolled-segments-forgotten src/log/append.rs 's/tail.unsynced.push\(.*\);//' p1_
 interleaved rolled-segments-not-synced src/log/commit.rs 's/for segment in &rolled \{/for segment in rolled.iter().take(0) {/' p1_
-interleaved sealed-before-synced src/log/upkeep.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' p10
+interleaved sealed-before-synced src/log/change.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' p10
 interleaved lock-order src/log/append.rs 's/let rolled = self.roll_tail\(&mut tail\);/let rolled = { let _upkeep = self.upkeep.lock(); self.roll_tail(\&mut tail) };/' p1_
 interleaved failed-sync-tried-again src/log/commit.rs 's/\.map_err\(\|e\| self.health.poison\(e\)\)\?/?/' p6
 interleaved freed-under-a-reader "src/log/catalog.rs src/log/files.rs" 's/weak.strong_count\(\) > 0/false/; s/&& !is_mapped\(status.id\)//' p10
-interleaved freed-though-named src/log/retain.rs 's/slot.identity\(\).base < first_kept/first_kept == 1 || slot.end().is_some_and(|end| end <= lsn.get())/' p10
+interleaved freed-though-named src/log/retain.rs 's/retire_below\(first_kept\)/retire_below(self.catalog.oldest().take_while(|slot| slot.end().is_some_and(|end| end <= checkpoint)).last().map_or(first_kept, |slot| slot.limit()))/' p10
 interleaved told-before-the-end src/log/engine.rs '/let cause = self.failure.get/,/Some/s/self.ended.store.*$//' p6
 interleaved full-yet-not-sealed src/log/commit.rs 's/seals_due = rolled;/seals_due = false;/' p9
 interleaved cut-beside-a-roll src/log/retain.rs '/fn cut_at/,/^    }/ s/if tail.ready.is_empty\(\)/if false/' p2
@@ -339,11 +339,10 @@ mutant json-some-as-none src/typed/lossless.rs 's/match value.serialize\(self\)\
 mutant json-deeper-than-it-reads src/typed/lossless.rs 's/DEEPEST: u8 = 127/DEEPEST: u8 = 128/' --test typed_lossless nested
 mutant json-floats-nearly Cargo.toml 's/features = \["float_roundtrip"\], //' --test typed_lossless bit_by_bit
 mutant checked-and-not-compared src/typed/checked.rs 's/Ok\(same\) if same == \*value/Ok(_) if true/' --test typed_lossless a_checked_codec
-mutant reader-in-the-log-not-named src/log/blockers.rs 's/let read = sealed.take_while\(.*$/let read = sealed.take(0);/' --test cap at_the_cap
+mutant reader-in-the-log-not-named src/log/blockers.rs 's/let read = self.catalog.oldest\(\).take_while/let read = self.catalog.oldest().take(0).take_while/' --test cap at_the_cap
 mutant cap-called-a-full-disk src/log/retention.rs 's/Error::full\(Limit::MaxBytes/Error::full(Limit::Disk/' --test cap a_log_at_its_cap
 mutant used-up-called-a-full-disk src/manifest.rs 's/Limit::Format/Limit::Disk/' --test cap a_log_whose
 mutant watermark-stored-into-under-pwrite src/watermark.rs 's/let stores = stores && directory.stores_are_safe\(\);/let stores = directory.stores_are_safe();/' --test environment p7_a_watermark
-mutant watermark-stored-into-under-pwrite src/watermark.rs 's/let stores = stores && directory/let stores = directory/' --test environment p7_a_watermark
 mutant replaced-segment-acknowledged-into src/segment/file.rs 's/Ok\(status\) => status.id == self.id,/Ok(_) => true,/' --test environment p1_nothing
 mutant name-not-checked src/log/files.rs 's/segment.check_name\(&\*self.directory\)/Ok(())/' --test environment p1_a_full
 mutant clean-end-not-looked-at src/stale.rs 's/is_at_a_frame\(&mut scan\).is_ok_and\(\|is_there\| is_there\)/false/' --test stale p5_an_older
@@ -388,11 +387,15 @@ mutant filled-for-stores-and-not-proven src/segment/file.rs '/fn open_to_write/,
 mutant filled-ahead-and-not-proven src/segment/file.rs '/^    fn fill/,/^    }/ s/^ *check_written\(.*\)\?;//' --lib p1_what_is_filled
 mutant waiters-taken-too-far src/log/waiters.rs 's/to.checked_add\(1\)/to.checked_add(9)/' --lib p6_whoever
 mutant mark-of-a-refused-group-lost src/log/append.rs '/fn spoil/,/^    }/ s/tail.marked = 0;//' $sim the_mark_of_a_group
-mutant floor-kept-after-full src/log/upkeep.rs 's/inspect_err\(\|_\| self.tail.lock\(\).notes.floor = before\)/inspect_err(|_| ())/' $sim bars_no_consumer
+mutant floor-kept-after-full src/log/change.rs 's/inspect_err\(\|_\| self.tail.lock\(\).notes.floor = before\)/inspect_err(|_| ())/' $sim bars_no_consumer
 interleaved leader-behind-a-drop src/log/close.rs '/fn end_for_good/,/^    }/ s/drop\(self.while_leading\(\|\| Ok\(None\)\)\);//' p8_a_drop
 mutant files-stay-roots src/storage/disk.rs 's/^        self.directory.give_to_owner\(&fd\);//' --test environment p12
 mutant parent-that-cannot-be-synced-fails src/storage/disk.rs 's/Err\(Errno::INVAL \| Errno::ROFS\)/Err(Errno::ROFS)/' --lib the_root_of_a_mount
-mutant cut-leaves-consumers-in-the-manifest src/log/upkeep.rs 's/^            notes.move_consumers\(&there\);//' --test holding takes_the_consumers
+mutant cut-leaves-consumers-in-the-manifest src/log/change.rs 's/^            notes.move_consumers\(&there\);//' --test holding takes_the_consumers
 mutant cut-leaves-consumers-in-memory src/log/notes.rs 's/^        self.settled.move_consumers\(there\);//' --test holding takes_the_consumers
 interleaved ack-beyond-a-cut src/log/catalog.rs 's/map_or\(position, \|end\| position.min\(end\)\)/map_or(position, |_| position)/' p2_no_consumer
+mutant sealed-segments-opened src/log/recover.rs 's/State::Sealed => check_there\(directory, &identity\)\?,/State::Sealed => drop(open_checked(directory, \&identity, Access::Read)?),/' --test segments p9_an_open
+mutant sealed-segment-of-any-size src/segment/file.rs '/^pub\(crate\) fn check_there/,/^\}/ s/^    check_len\(&path, identity, &status\)$/    drop(status);\n    Ok(())/' --test segments p5_a_sealed_segment_that_is
+mutant looks-wait-for-upkeep src/log/stats.rs 's/let shown = self.shown.lock\(\);/let _upkeep = self.upkeep.lock();\n            let shown = self.shown.lock();/' --lib who_looks
+mutant cut-without-precedence src/log/commit.rs 's/if !state.led && state.preferred == 0 \{/if !state.led {/' --lib a_cut_goes
 exit $survived

@@ -176,8 +176,21 @@ impl Manifest {
         }
     }
 
+    /// The first that is not sealed.
     pub(crate) fn active(&self) -> Option<&Entry> {
-        self.segments.iter().find(|entry| entry.state == State::Active)
+        self.segments.get(self.sealed().len())
+    }
+
+    /// Those that are sealed, which come first.
+    pub(crate) fn sealed(&self) -> &[Entry] {
+        let sealed = self.segments.partition_point(|entry| entry.state == State::Sealed);
+        self.segments.get(..sealed).unwrap_or_default()
+    }
+
+    /// The entry of segment `id`; the ids grow.
+    pub(crate) fn find(&self, id: u64) -> Option<&Entry> {
+        let at = self.segments.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        self.segments.get(at)
     }
 }
 

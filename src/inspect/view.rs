@@ -76,8 +76,7 @@ pub(crate) fn index_of(manifest: &Manifest, base: u64) -> usize {
 
 /// Whether `now` names this segment: the same file in the same life.
 pub(crate) fn names(now: &Manifest, log_id: [u8; 16], entry: &Entry) -> bool {
-    let same = |e: &Entry| e.identity(now.log_id) == entry.identity(log_id);
-    now.segments.iter().any(same)
+    now.find(entry.id).is_some_and(|e| e.identity(now.log_id) == entry.identity(log_id))
 }
 
 /// Whether `now` says the same as `view` of segment `index` of `view`, of its end and of what follows it.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::catalog::Slot;
 use super::engine::Engine;
 use crate::Lsn;
 use crate::log::Log;
@@ -63,13 +62,14 @@ impl Log {
 impl Engine {
     fn blockers(&self) -> Vec<Blocker> {
         let mut blockers = Vec::new();
-        let upkeep = self.upkeep.lock();
-        let slots = self.catalog.snapshot();
+        let (retired, checkpointed) = {
+            let shown = self.shown.lock();
+            (shown.retired.clone(), shown.checkpointed)
+        };
         let durable = self.durable();
-        let sealed = slots.iter().filter(|slot| slot.end().is_some_and(|end| end <= durable));
-        let out = upkeep.retired.iter().filter(|slot| slot.is_pinned());
-        // Of those in the log what a reader holds counts where that is the oldest.
-        let read = sealed.take_while(|slot| slot.is_read());
+        let out = retired.into_iter().filter(|slot| slot.is_pinned());
+        // Of those in the log what a reader holds counts where that is the oldest. Others than sealed ones the engine holds too.
+        let read = self.catalog.oldest().take_while(|slot| slot.is_loose() && slot.is_pinned());
         let held: Vec<_> = out.chain(read).collect();
         if let Some(oldest) = held.first() {
             blockers.push(Blocker {
@@ -79,21 +79,16 @@ impl Engine {
                 bytes: held.iter().map(|slot| slot.identity().size).sum(),
             });
         }
-        let ended = || slots.iter().filter_map(|slot| slot.end().map(|end| (slot, end)));
-        let Some(oldest_end) = ended().map(|(_, end)| end).next() else { return blockers };
-        let bytes = |position: u64| {
-            let held = ended().filter(|(_, end)| *end > position);
-            held.map(|(slot, _): (&std::sync::Arc<Slot>, u64)| slot.identity().size).sum()
-        };
+        let (oldest_end, bytes) = self.catalog.ended();
+        let Some(oldest_end) = oldest_end else { return blockers };
         let mut add = |holder, position: u64, since| {
+            // Who holds the oldest holds all of them.
             if position < oldest_end {
-                let (bytes, position) = (bytes(position), Lsn::new(position));
-                blockers.push(Blocker { holder, position, since, bytes });
+                blockers.push(Blocker { holder, position: Lsn::new(position), since, bytes });
             }
         };
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
-        add(Holder::Checkpoint, checkpoint, upkeep.checkpointed.elapsed());
-        drop(upkeep);
+        add(Holder::Checkpoint, checkpoint, checkpointed.elapsed());
         let tail = self.tail.lock();
         // As a checkpoint asks: what is not durable lets go of nothing yet.
         let mut positions = std::collections::BTreeMap::new();

@@ -1,5 +1,6 @@
 //! The segments that records can be read from, and who holds them.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -130,6 +131,11 @@ impl Slot {
         }
     }
 
+    /// In the log, and the engine has let go of it.
+    pub(crate) fn is_loose(&self) -> bool {
+        matches!(*self.open.lock(), Open::Loose(_))
+    }
+
     /// From now on no one new can pin it.
     pub(crate) fn retire(&self) {
         let mut open = self.open.lock();
@@ -170,15 +176,39 @@ impl Slot {
     }
 }
 
-/// All slots, in order of their windows. The last one is the active segment.
+/// All slots, in order of their windows. The last one is the active segment. What is asked of it often takes no time
+/// that grows with them.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
-    slots: RwLock<Vec<Arc<Slot>>>,
+    slots: RwLock<Slots>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    list: VecDeque<Arc<Slot>>,
+    /// Of their files together.
+    bytes: u64,
+}
+
+impl Slots {
+    fn new(list: VecDeque<Arc<Slot>>) -> Slots {
+        let bytes = bytes(&list);
+        Slots { list, bytes }
+    }
+
+    fn give_up(&mut self, out: VecDeque<Arc<Slot>>) -> Vec<Arc<Slot>> {
+        self.bytes -= bytes(&out);
+        out.into()
+    }
+}
+
+fn bytes(slots: &VecDeque<Arc<Slot>>) -> u64 {
+    slots.iter().map(|slot| slot.identity.size).sum()
 }
 
 impl Catalog {
     pub(crate) fn new(slots: Vec<Arc<Slot>>) -> Catalog {
-        Catalog { slots: RwLock::new(slots) }
+        Catalog { slots: RwLock::new(Slots::new(slots.into())) }
     }
 
     /// The slot whose window holds `lsn`.
@@ -188,38 +218,100 @@ impl Catalog {
 
     /// The slot whose window holds `lsn`, or else the next one.
     pub(crate) fn at_or_after(&self, lsn: u64) -> Option<Arc<Slot>> {
-        let slots = self.slots.read();
-        slots.get(slots.partition_point(|slot| slot.limit() <= lsn)).cloned()
+        let list = &self.slots.read().list;
+        list.get(list.partition_point(|slot| slot.limit() <= lsn)).cloned()
+    }
+
+    /// The last slot whose window ends at or before `lsn`.
+    pub(crate) fn before(&self, lsn: u64) -> Option<Arc<Slot>> {
+        let list = &self.slots.read().list;
+        let at = list.partition_point(|slot| slot.limit() <= lsn).checked_sub(1)?;
+        list.get(at).cloned()
     }
 
     /// The position, or the end that a cut has left before it. With the tail, under which cuts are made.
     pub(crate) fn below_a_cut(&self, position: u64) -> u64 {
-        let slots = self.slots.read();
-        let after = slots.partition_point(|slot| slot.identity.base <= position);
-        let last = after.checked_sub(1).and_then(|at| slots.get(at));
+        let list = &self.slots.read().list;
+        let after = list.partition_point(|slot| slot.identity.base <= position);
+        let last = after.checked_sub(1).and_then(|at| list.get(at));
         last.and_then(|slot| slot.end()).map_or(position, |end| position.min(end))
     }
 
     /// The first position of the oldest segment.
     pub(crate) fn head(&self) -> u64 {
-        self.slots.read().first().map_or(0, |slot| slot.start())
+        self.slots.read().list.front().map_or(0, |slot| slot.start())
     }
 
+    pub(crate) fn nth(&self, index: usize) -> Option<Arc<Slot>> {
+        self.slots.read().list.get(index).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.read().list.len()
+    }
+
+    /// Those behind segment `id`.
+    pub(crate) fn newer_than(&self, id: u64) -> Vec<Arc<Slot>> {
+        let list = &self.slots.read().list;
+        let from = list.partition_point(|slot| slot.identity.id <= id);
+        list.range(from..).cloned().collect()
+    }
+
+    /// Bytes of the files of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.slots.read().bytes
+    }
+
+    /// Where the oldest ends, if it has ended; and bytes of the files of all that have.
+    pub(crate) fn ended(&self) -> (Option<u64>, u64) {
+        let bytes = self.bytes_below(GROWING - 1);
+        (self.nth(0).and_then(|slot| slot.end()), bytes)
+    }
+
+    /// Bytes of the files of those that end at `lsn` or before. Few do not: they are the last.
+    pub(crate) fn bytes_below(&self, lsn: u64) -> u64 {
+        let slots = self.slots.read();
+        let beyond =
+            slots.list.iter().rev().take_while(|slot| !slot.end().is_some_and(|end| end <= lsn));
+        slots.bytes - beyond.map(|slot| slot.identity.size).sum::<u64>()
+    }
+
+    /// From the oldest on, one by one, with no lock held. They go only under the upkeep lock: without it some may be passed over.
+    pub(crate) fn oldest(&self) -> impl Iterator<Item = Arc<Slot>> {
+        (0..).map_while(|index| self.nth(index))
+    }
+
+    /// All of them: for what happens once.
     pub(crate) fn snapshot(&self) -> Vec<Arc<Slot>> {
-        self.slots.read().clone()
+        self.slots.read().list.iter().cloned().collect()
     }
 
     pub(crate) fn push(&self, slot: Arc<Slot>) {
-        self.slots.write().push(slot);
+        let mut slots = self.slots.write();
+        slots.bytes += slot.identity.size;
+        slots.list.push_back(slot);
     }
 
-    /// Takes out the slots for which `gone` says so, oldest first; no one can pin them any more.
-    pub(crate) fn retire(&self, gone: impl Fn(&Slot) -> bool) -> Vec<Arc<Slot>> {
+    /// Takes out the slots that begin below `base`, oldest first; no one can pin them any more.
+    pub(crate) fn retire_below(&self, base: u64) -> Vec<Arc<Slot>> {
+        self.retire(|list, at| list.drain(..at).collect(), base)
+    }
+
+    /// The same of those that begin at `base` or beyond.
+    pub(crate) fn retire_from(&self, base: u64) -> Vec<Arc<Slot>> {
+        self.retire(VecDeque::split_off, base)
+    }
+
+    fn retire(
+        &self,
+        take: impl FnOnce(&mut VecDeque<Arc<Slot>>, usize) -> VecDeque<Arc<Slot>>,
+        base: u64,
+    ) -> Vec<Arc<Slot>> {
         let mut slots = self.slots.write();
-        let (out, kept) = slots.drain(..).partition(|slot| gone(slot));
-        *slots = kept;
+        let at = slots.list.partition_point(|slot| slot.identity.base < base);
+        let out = take(&mut slots.list, at);
+        let out = slots.give_up(out);
         drop(slots);
-        let out: Vec<Arc<Slot>> = out;
         out.iter().for_each(|slot| slot.retire());
         out
     }
@@ -228,10 +320,10 @@ impl Catalog {
     /// while `meanwhile` runs.
     pub(crate) fn replace(&self, only: Arc<Slot>, meanwhile: impl FnOnce()) -> Vec<Arc<Slot>> {
         let mut slots = self.slots.write();
-        let out = std::mem::replace(&mut *slots, vec![only]);
+        let out = std::mem::replace(&mut *slots, Slots::new(VecDeque::from([only])));
         meanwhile();
         drop(slots);
-        out.iter().for_each(|slot| slot.retire());
-        out
+        out.list.iter().for_each(|slot| slot.retire());
+        out.list.into()
     }
 }

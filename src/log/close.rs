@@ -1,7 +1,7 @@
 //! The end of an instance.
 
+use super::change::Change;
 use super::engine::Engine;
-use super::upkeep::Change;
 use crate::error::{Error, Result};
 
 impl Engine {
@@ -15,7 +15,7 @@ impl Engine {
         let synced = self.sync_all();
         stop_worker();
         // Whoever is changing files now finishes first; who comes later finds the log closed.
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         // Nor may one who syncs still be under way, as one may be when another failure ended the log: it would store
         // into the watermark, which is the next instance's then.
         self.while_leading(|| Ok(None))?;

@@ -43,6 +43,9 @@ pub(super) struct State {
     watermark: Option<Watermark>,
     /// Someone syncs.
     led: bool,
+    /// How many wait to keep everyone from syncing. They come before those who would sync: among many committers they
+    /// would else get their turn by luck alone.
+    preferred: u32,
     gather: Gather,
     /// How many of those who wait are regulars.
     regulars: u32,
@@ -172,7 +175,7 @@ impl Engine {
             if habit.is_none() {
                 habit = Some(self.arrive(&mut state, need, durable));
             }
-            if !state.led {
+            if !state.led && state.preferred == 0 {
                 state.led = true;
                 let begun = self.begin_sync(self.gather(state));
                 let synced = self.contain(|| self.sync_everything(begun));
@@ -190,7 +193,7 @@ impl Engine {
                 }
             }
             state = self.group.state.lock();
-            if state.led && self.durable() < need {
+            if (state.led || state.preferred > 0) && self.durable() < need {
                 self.group.synced.wait(&mut state);
             }
         };
@@ -328,13 +331,15 @@ impl Engine {
         self.durable.fetch_max(to, Ordering::AcqRel);
     }
 
-    /// Keeps everyone from syncing while `cut` cuts the log back. `cut` gives the new durable end, or none
+    /// Keeps everyone from syncing while `cut` cuts the log back: after the sync that is under way, before any other. `cut` gives the new durable end, or none
     /// if it changed nothing; whether it did. Then there may be waiters to be told, once the caller holds no lock.
     pub(crate) fn while_leading(&self, cut: impl FnOnce() -> Result<Option<u64>>) -> Result<bool> {
         let mut state = self.group.state.lock();
+        state.preferred += 1;
         while state.led {
             self.group.synced.wait(&mut state);
         }
+        state.preferred -= 1;
         state.led = true;
         drop(state);
         let end = self.contain(cut);
@@ -375,4 +380,40 @@ struct Synced {
     bytes: u64,
     /// Segments that were full are among what was synced.
     rolled: bool,
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_goes_before_those_who_would_sync() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(crate::Log::open(dir.path()).unwrap());
+        let end = log.append(b"one").unwrap().get() + 1;
+        // A sync is under way. A cut waits for it, asleep; then it has ended, and no one has been woken.
+        log.engine.group.state.lock().led = true;
+        let cutter = Arc::clone(&log);
+        let cutter = std::thread::spawn(move || cutter.engine.while_leading(|| Ok(None)));
+        while log.engine.group.state.lock().preferred == 0 {
+            std::thread::yield_now();
+        }
+        log.engine.group.state.lock().led = false;
+        let committer = Arc::clone(&log);
+        let committer =
+            std::thread::spawn(move || committer.engine.wait_durable(end, committer.engine.cuts()));
+        loop {
+            let state = log.engine.group.state.lock();
+            assert!(!state.led && state.syncs == 0, "the committer syncs first");
+            if log.engine.group.waiting.load(Ordering::Relaxed) == 1 {
+                break;
+            }
+            drop(state);
+            std::thread::yield_now();
+        }
+        log.engine.group.synced.notify_all();
+        cutter.join().unwrap().unwrap();
+        committer.join().unwrap().unwrap();
+        assert_eq!(log.engine.syncs().0, 1);
+    }
 }

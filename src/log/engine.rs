@@ -3,7 +3,7 @@
 //! Locks, always taken in this order (a thread that holds one takes only later ones):
 //!
 //! 1. `upkeep`: the manifest and the stock of files. Held across system calls; never by an append
-//!    that has room.
+//!    that has room. Who only looks at it looks at `shown`, whose lock is held for that look, with no other taken.
 //! 2. leadership of the group (`commit`): who syncs. Held across a sync, as a flag, not as a lock. The lock of the
 //!    flag is held for a look; by a leader that begins a sync also while it takes the next.
 //! 3. `tail`: where the next record goes. Held for a copy and a checksum, never across a
@@ -18,6 +18,7 @@
 //! Positions only grow, also across a cut back: `head <= durable <= end`.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
 use super::catalog::{Catalog, Slot};
@@ -32,10 +33,11 @@ use super::tell::News;
 use super::waiters::Waiters;
 use super::worker::Signal;
 use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
 use crate::segment::{Flow, Segment, SegmentWriter};
 use crate::storage::is_shortage;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use crate::sync::{Condvar, Instant, Mutex};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -47,6 +49,7 @@ pub(crate) struct Engine {
     pub(crate) lost: Lost,
     pub(crate) group: Group,
     pub(crate) upkeep: Mutex<Upkeep>,
+    pub(crate) shown: Mutex<Shown>,
     pub(crate) health: Health,
     pub(crate) signal: Signal,
     pub(crate) meter: Meter,
@@ -103,12 +106,61 @@ pub(crate) struct Upkeep {
     pub(crate) retired: Vec<Arc<Slot>>,
     /// When the checkpoint last moved; of an earlier instance's, when this one began.
     pub(crate) checkpointed: Instant,
-    /// How many segments the durable manifest calls sealed.
-    pub(crate) sealed: usize,
-    /// Id of the newest segment that the observer knows to be sealed.
+    /// The durable manifest.
+    pub(crate) manifest: Manifest,
+    /// Id of the newest segment that it calls sealed, or that went without.
     pub(crate) newest_sealed: u64,
+    /// Id of the newest segment that the engine itself has let go of, because it is sealed.
+    pub(crate) loosened: u64,
     /// The observer knows that there is no room for the next segment.
     pub(crate) full: bool,
+}
+
+impl Upkeep {
+    pub(crate) fn shown(&self) -> Shown {
+        Shown {
+            sealed: self.manifest.sealed().len() as u64,
+            spare: self.stock.pool.len() as u64,
+            retired: self.retired.clone(),
+            checkpointed: self.checkpointed,
+        }
+    }
+}
+
+/// The upkeep lock. When it is given up, what it guards is shown to those who only look.
+pub(crate) struct Keeping<'a> {
+    upkeep: MutexGuard<'a, Upkeep>,
+    shown: &'a Mutex<Shown>,
+}
+
+impl Drop for Keeping<'_> {
+    fn drop(&mut self) {
+        // Before the lock goes, so that what is shown never goes back.
+        *self.shown.lock() = self.upkeep.shown();
+    }
+}
+
+impl Deref for Keeping<'_> {
+    type Target = Upkeep;
+
+    fn deref(&self) -> &Upkeep {
+        &self.upkeep
+    }
+}
+
+impl DerefMut for Keeping<'_> {
+    fn deref_mut(&mut self) -> &mut Upkeep {
+        &mut self.upkeep
+    }
+}
+
+/// What is shown of `Upkeep` to those who only look: as it was when its lock was last given up.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) sealed: u64,
+    pub(crate) spare: u64,
+    pub(crate) retired: Vec<Arc<Slot>>,
+    pub(crate) checkpointed: Instant,
 }
 
 /// Whether the log may go on: not after it was closed, and not after a failure that leaves the
@@ -236,6 +288,11 @@ fn is_unchanged(error: &Error) -> bool {
 }
 
 impl Engine {
+    /// The upkeep lock, for those who change something under it.
+    pub(super) fn keep_up(&self) -> Keeping<'_> {
+        Keeping { upkeep: self.upkeep.lock(), shown: &self.shown }
+    }
+
     pub(crate) fn end(&self) -> u64 {
         self.end.load(Ordering::Acquire)
     }

@@ -6,6 +6,7 @@ mod handle;
 mod append;
 mod blockers;
 mod catalog;
+mod change;
 mod close;
 mod commit;
 mod consumer;

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Range, RangeInclusive};
 
+use super::change::Change;
 use super::engine::{Engine, Tail};
-use super::upkeep::{Change, ignore_gone};
+use super::upkeep::ignore_gone;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
@@ -180,7 +181,7 @@ impl Engine {
     ) -> Result<Option<Lsn>> {
         loop {
             self.wait_durable(self.end(), self.cuts()).or_else(ignore_gone)?;
-            let mut upkeep = self.upkeep.lock();
+            let mut upkeep = self.keep_up();
             self.health.check()?;
             let mut tail = self.tail.lock();
             let end = tail.writer.lsn();

@@ -29,7 +29,8 @@ use crate::format::notes::Notes;
 use crate::manifest;
 use crate::options::Options;
 use crate::segment::{
-    Ahead, Flow, SegmentWriter, Way, chunk, file_name, id_of, is_ours_alone, open_checked,
+    Ahead, Flow, SegmentWriter, Way, check_there, chunk, file_name, id_of, is_ours_alone,
+    open_checked,
 };
 use crate::storage::{Access, Directory, Disk, create_directory};
 use crate::sync::atomic::AtomicU64;
@@ -131,7 +132,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
         end: Lsn::new(engine.end()),
         records: found.records,
         bytes: found.bytes,
-        segments: engine.catalog.snapshot().len() as u64,
+        segments: engine.catalog.len() as u64,
         segments_removed: removed,
         ready_lost,
         tail: found.tail,
@@ -178,10 +179,17 @@ fn create(directory: &dyn Directory, names: &[String], options: &Options) -> Res
     Ok(manifest)
 }
 
-/// Every named segment that may hold something is there and is what the manifest says.
+/// Every named segment that may hold something is there, in its size, and those that are not sealed are what the manifest says.
+/// What else is in a sealed one is found by who reads it.
 fn check_files(directory: &dyn Directory, manifest: &Manifest) -> Result<()> {
     for entry in manifest.segments.iter().filter(|entry| !manifest.is_unused(entry)) {
-        open_checked(directory, &entry.identity(manifest.log_id), Access::Read)?;
+        let identity = entry.identity(manifest.log_id);
+        match entry.state {
+            State::Sealed => check_there(directory, &identity)?,
+            State::Active | State::Ready => {
+                open_checked(directory, &identity, Access::Read)?;
+            }
+        }
     }
     Ok(())
 }
@@ -234,10 +242,9 @@ fn take_over(
     };
     // From here on the end of the log stands; what has no place in it may go.
     manifest::remove_if_there(directory, manifest::NEW)?;
-    let named = |id: &u64| manifest.segments.iter().any(|entry| entry.id == *id);
     let dropped = old.segments.iter().map(|entry| entry.id);
     // What was lost is among the files that it does not name, if it is there.
-    let dropped = dropped.filter(|id| !named(id) && !unnamed.lost.contains(id));
+    let dropped = dropped.filter(|id| manifest.find(*id).is_none() && !unnamed.lost.contains(id));
     let mut removed = 0;
     for id in unnamed.free.iter().copied().chain(dropped) {
         files.give_back(&mut stock, id)?;
@@ -259,7 +266,7 @@ fn take_over(
             (writer, VecDeque::new(), watermark)
         }
     };
-    Ok((engine(files, &manifest, stock, writer, ready, watermark), removed))
+    Ok((engine(files, manifest, stock, writer, ready, watermark), removed))
 }
 
 /// The active segment, the ready ones and the watermark of a log that was closed cleanly. Changes no byte of them.
@@ -370,17 +377,16 @@ fn give_rest_back(directory: &dyn Directory, entry: &Entry) {
 
 fn engine(
     files: Files,
-    manifest: &Manifest,
+    manifest: Manifest,
     stock: Stock,
     writer: SegmentWriter,
     ready: VecDeque<SegmentWriter>,
     watermark: Option<Watermark>,
 ) -> Engine {
     let end = writer.lsn();
-    let sealed = manifest.segments.iter().filter(|entry| entry.state == State::Sealed);
+    let sealed = manifest.sealed().iter();
     let mut slots: Vec<Arc<Slot>> =
         sealed.map(|entry| Slot::sealed(entry.identity(manifest.log_id), entry.end)).collect();
-    let sealed = slots.len();
     let newest_sealed = slots.last().map_or(0, |slot| slot.identity().id);
     let meter = Meter::new(&files.options);
     let health = Health::new(Delivery::new(files.options.observer.clone()));
@@ -401,6 +407,16 @@ fn engine(
         bytes: 0,
         notes: Box::new(Noted::new(manifest.notes.clone())),
     };
+    let checkpoint = AtomicU64::new(manifest.checkpoint);
+    let upkeep = Upkeep {
+        stock,
+        retired: Vec::new(),
+        checkpointed: crate::sync::Instant::now(),
+        manifest,
+        newest_sealed,
+        loosened: newest_sealed,
+        full: false,
+    };
     Engine {
         files,
         tail: Mutex::new(tail),
@@ -408,19 +424,13 @@ fn engine(
         lost: Lost::new(&slots),
         catalog: Catalog::new(slots),
         group: Group::new(watermark),
-        upkeep: Mutex::new(Upkeep {
-            stock,
-            retired: Vec::new(),
-            checkpointed: crate::sync::Instant::now(),
-            sealed,
-            newest_sealed,
-            full: false,
-        }),
+        shown: Mutex::new(upkeep.shown()),
+        upkeep: Mutex::new(upkeep),
         health,
         signal: Signal::default(),
         meter,
         end: AtomicU64::new(end),
         durable: AtomicU64::new(end),
-        checkpoint: AtomicU64::new(manifest.checkpoint),
+        checkpoint,
     }
 }

@@ -7,15 +7,15 @@ use std::collections::VecDeque;
 
 use super::Log;
 use super::catalog::Slot;
-use super::engine::{Engine, Upkeep};
+use super::change::Change;
+use super::engine::{Engine, Keeping, Upkeep};
 use super::tell::News;
-use super::upkeep::Change;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::{DATA_START, MAX_LSN, MAX_SEGMENT_SIZE};
 use crate::segment::SegmentWriter;
+use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
-use crate::sync::{Instant, MutexGuard};
 
 impl Log {
     /// Drops every record and goes on at `lsn`, or at the next position after it where a log can begin: where it now
@@ -78,7 +78,7 @@ impl Engine {
     fn truncate_all(&self) -> Result<()> {
         self.health.check()?;
         self.let_oldest_go()?;
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         loop {
             if self.tail.lock().ready.is_empty() {
@@ -99,7 +99,7 @@ impl Engine {
             return self.checkpoint(Lsn::new(end)).map(|_| Lsn::new(end));
         }
         self.let_oldest_go()?;
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         loop {
             let base = self.base_for(lsn, &upkeep)?;
@@ -212,7 +212,7 @@ impl Engine {
     }
 
     /// The log stands anew, whatever becomes of the files.
-    fn give_dropped_back(&self, mut upkeep: MutexGuard<'_, Upkeep>) {
+    fn give_dropped_back(&self, mut upkeep: Keeping<'_>) {
         drop(self.release_retired(&mut upkeep));
         self.keep_reserve(&mut upkeep);
         drop(upkeep);

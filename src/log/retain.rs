@@ -1,9 +1,9 @@
 //! Giving up what is no longer needed: `checkpoint` at the front, `truncate_after` at the back, and
 //! `roll`, which makes the active segment one that can be given up.
 
+use super::change::Change;
 use super::engine::{Engine, Upkeep};
 use super::tell::News;
-use super::upkeep::Change;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
@@ -28,7 +28,7 @@ impl Engine {
     }
 
     fn checkpoint_to(&self, to: impl FnOnce() -> Option<u64>, asks: bool) -> Result<Reclaimed> {
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         // Again: a close may have come first, and after it the files are another's.
         self.health.check()?;
         let Some(to) = to() else { return Ok(Reclaimed::default()) };
@@ -48,8 +48,7 @@ impl Engine {
     pub(super) fn has_free(&self, checkpoint: u64) -> bool {
         let archived = self.tail.lock().notes.as_of(self.durable()).archived;
         let free = checkpoint.min(archived.unwrap_or(u64::MAX));
-        let oldest = self.catalog.snapshot().into_iter().next();
-        oldest.and_then(|slot| slot.end()).is_some_and(|end| end <= free)
+        self.catalog.nth(0).and_then(|slot| slot.end()).is_some_and(|end| end <= free)
     }
 
     /// Moves the checkpoint, or leaves it, and gives up every segment that no one needs.
@@ -63,19 +62,18 @@ impl Engine {
         // First the manifest is durable, then the files go: a crash in between leaves files that
         // nothing names, never names without files (P10).
         let change = Change { checkpoint: Some(to.unwrap_or(0)), asks, ..Change::default() };
-        let manifest = self.write_manifest(upkeep, &change)?;
-        let first_kept = manifest.segments.first().map_or(0, |entry| entry.base);
-        let checkpoint = manifest.checkpoint;
+        self.write_manifest(upkeep, &change)?;
+        let first_kept = upkeep.manifest.segments.first().map_or(0, |entry| entry.base);
+        let checkpoint = upkeep.manifest.checkpoint;
         if self.checkpoint.swap(checkpoint, Ordering::AcqRel) < checkpoint {
             upkeep.checkpointed = crate::sync::Instant::now();
         }
         // Before the head moves there: `head <= durable`, also where all records go and the log begins in a new segment.
         self.raise_durable(first_kept + DATA_START);
         // Exactly what the manifest leaves out: an append may have ended a segment since.
-        let gone = self.catalog.retire(|slot| slot.identity().base < first_kept);
+        let gone = self.catalog.retire_below(first_kept);
         // No one needs their last frames on the disk any more.
-        let gone_bases: Vec<u64> = gone.iter().map(|slot| slot.identity().base).collect();
-        self.tail.lock().unsynced.retain(|segment| !gone_bases.contains(&segment.base()));
+        self.tail.lock().unsynced.retain(|segment| segment.base() >= first_kept);
         upkeep.retired.extend(gone);
         // The checkpoint stands, whatever becomes of the files: those that cannot go now are tried again.
         let (segments, bytes) = self.release_retired(upkeep).0;
@@ -144,7 +142,7 @@ impl Engine {
     pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
         self.health.check()?;
         self.let_oldest_go()?;
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         let cut = self.cut_position(lsn)?;
         loop {
@@ -204,7 +202,7 @@ impl Engine {
         let Some(next) = tail.ready.pop_front() else { return Ok(None) };
         let start = next.lsn();
         self.health.delivery.note(|| News::CutBack { end: cut, resumes: start });
-        let gone = self.catalog.retire(|slot| slot.identity().base >= cut);
+        let gone = self.catalog.retire_from(cut);
         // Before `durable` moves past them: by this a follower tells what was cut from what a checkpoint passed.
         gone.iter().for_each(|slot| slot.set_end(slot.identity().base));
         upkeep.retired.extend(gone);
@@ -218,9 +216,7 @@ impl Engine {
         tail.marked = start;
         self.end.store(start, Ordering::Release);
         drop(tail);
-        if let Some(slot) = self.catalog.find(cut.saturating_sub(1)) {
-            slot.loosen();
-        }
+        self.loosen_sealed(upkeep);
         Ok(Some(start))
     }
 }

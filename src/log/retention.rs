@@ -115,14 +115,12 @@ impl Engine {
         }
         let free = self.free_to().min(self.slowest().unwrap_or(MAX_LSN));
         let durable = self.durable();
-        let sealed = self.catalog.snapshot();
-        let sealed = sealed.iter().filter_map(|slot| Some((slot, slot.end()?)));
-        let sealed: Vec<_> = sealed.filter(|(_, end)| *end <= durable).collect();
-        let mut kept: u64 = sealed.iter().map(|(slot, _)| slot.identity().size).sum();
+        let mut kept = self.catalog.bytes_below(durable);
         let mut to = None;
-        for (slot, end) in sealed {
+        for slot in self.catalog.oldest() {
+            let Some(end) = slot.end().filter(|end| *end <= durable) else { break };
             let is_beyond = bytes.is_some_and(|bytes| kept > bytes);
-            let goes = is_beyond || age.is_some_and(|age| self.is_older(slot, age));
+            let goes = is_beyond || age.is_some_and(|age| self.is_older(&slot, age));
             if end > free || !goes {
                 break;
             }
@@ -192,7 +190,7 @@ impl Engine {
             !self.health.delivery.is_watched() || slot.identity().id <= upkeep.newest_sealed
         };
         let mut bytes = 0;
-        for slot in self.catalog.snapshot() {
+        for slot in self.catalog.oldest() {
             let end = slot.end().filter(|end| *end <= free)?;
             if !slot.is_read() && told(&slot) {
                 bytes += slot.identity().size;
@@ -209,10 +207,9 @@ impl Engine {
         // With the tail, so that no roll moves one from the ready ones to the catalog meanwhile.
         let tail = self.tail.lock();
         let ready: u64 = tail.ready.iter().map(|ready| ready.segment().identity().size).sum();
-        let slots = self.catalog.snapshot();
+        let in_log = self.catalog.bytes();
         drop(tail);
-        let slots = slots.iter().chain(&upkeep.retired);
-        ready + slots.map(|slot| slot.identity().size).sum::<u64>()
+        ready + in_log + upkeep.retired.iter().map(|slot| slot.identity().size).sum::<u64>()
     }
 
     fn cap_is_met(&self, cap: u64) -> Error {

@@ -3,7 +3,8 @@
 use super::engine::Engine;
 use crate::Lsn;
 
-/// A look at the log, from [`Log::stats`](crate::Log::stats). Counters begin at open.
+/// A look at the log, from [`Log::stats`](crate::Log::stats). Counters begin at open. Those of sealed, spare and held segments
+/// are as the background last left them: no look waits for it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -42,9 +43,8 @@ pub struct Stats {
 impl Engine {
     pub(crate) fn stats(&self) -> Stats {
         let (sealed, spare, held) = {
-            let upkeep = self.upkeep.lock();
-            let spare = upkeep.stock.pool.len();
-            (upkeep.sealed as u64, spare as u64, upkeep.retired.len() as u64)
+            let shown = self.shown.lock();
+            (shown.sealed, shown.spare, shown.retired.len() as u64)
         };
         let (syncs, records) = self.syncs();
         #[cfg(feature = "histograms")]
@@ -71,5 +71,26 @@ impl Engine {
             #[cfg(feature = "histograms")]
             histograms,
         }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    #[test]
+    fn who_looks_does_not_wait_for_upkeep() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(crate::Log::open(dir.path()).unwrap());
+        log.append_durable(b"one").unwrap();
+        log.roll().unwrap();
+        let _upkeep = log.engine.upkeep.lock();
+        let (looks, looked) = mpsc::channel();
+        let looking = Arc::clone(&log);
+        std::thread::spawn(move || looks.send((looking.stats().end, looking.blockers())));
+        let (end, blockers) = looked.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(end, log.end());
+        assert_eq!(blockers.len(), 1);
     }
 }

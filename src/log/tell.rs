@@ -107,15 +107,9 @@ impl Engine {
     /// Notes the segments that this manifest, which is durable, is the first to call sealed, or to leave out below the
     /// checkpoint. Those that were cut away are neither.
     pub(super) fn note_sealed(&self, upkeep: &mut Upkeep, manifest: &Manifest) {
-        if !self.health.delivery.is_watched() {
-            return;
-        }
-        for slot in self.catalog.snapshot() {
+        for slot in self.catalog.newer_than(upkeep.newest_sealed) {
             let id = slot.identity().id;
-            if id <= upkeep.newest_sealed {
-                continue;
-            }
-            let end = match manifest.segments.iter().find(|entry| entry.id == id) {
+            let end = match manifest.find(id) {
                 Some(entry) if entry.state == State::Sealed => Some(entry.end),
                 Some(_) => None,
                 None => slot.end().filter(|end| *end <= manifest.checkpoint.min(self.durable())),

@@ -3,57 +3,19 @@
 //! The worker has no logic of its own: it calls [`Engine::step`]. An append that finds no ready
 //! segment, because the worker has not come to it, does the same work itself.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::catalog::Slot;
-use super::engine::{Engine, Tail, Upkeep};
-use super::files;
+use super::change::Change;
+use super::engine::{Engine, Upkeep};
 use super::tell::News;
 use crate::error::{Error, Limit, Result};
-use crate::format::DATA_START;
 use crate::format::header::Identity;
-use crate::format::manifest::{Entry, Manifest, State};
-use crate::format::notes::Note;
 use crate::manifest;
 use crate::segment::{SegmentWriter, Way, warm};
 use crate::storage::is_shortage;
 
-/// What a manifest says besides the segments that are always in it.
-#[derive(Default)]
-pub(super) struct Change<'a> {
-    /// A segment made ready, to be named for the first time.
-    pub(super) ready: Option<&'a SegmentWriter>,
-    /// It takes no room.
-    pub(super) recycled: bool,
-    /// The checkpoint; segments wholly below it are left out.
-    pub(super) checkpoint: Option<u64>,
-    /// The position at which the log is closed.
-    pub(super) clean_end: Option<u64>,
-    /// The end of the log after a cut back: later segments are left out, the next ready one is active.
-    pub(super) cut: Option<u64>,
-    /// All records are left out: the next ready segment is active, and the log begins there.
-    pub(super) anew: bool,
-    /// The checkpoint passes no consumer.
-    pub(super) asks: bool,
-    /// Taken in with all that are durable, which are all.
-    pub(super) note: Option<&'a Note>,
-}
-
 /// How long an append at a cap that drops the oldest waits for the observer.
 const OBSERVER_TIME: Duration = Duration::from_secs(1);
-
-impl Change<'_> {
-    /// Where consumers may stand after a cut back, or where all begins again: a position in between would name nothing, and
-    /// a consumer that stands there would hold the log, or find itself gone.
-    pub(super) fn there(&self, tail: &Tail) -> Option<RangeInclusive<u64>> {
-        match (self.cut, self.anew) {
-            (Some(cut), _) => Some(0..=cut),
-            (None, true) => Some(tail.ready.front()?.lsn()..=u64::MAX),
-            (None, false) => None,
-        }
-    }
-}
 
 impl Engine {
     /// One round of background work. A full disk is left to the append that meets it; what else failed before anything was
@@ -65,7 +27,7 @@ impl Engine {
         // Rolled segments are synced even if no one commits, so that recovery has few to read.
         self.sync_rolled()?;
         let head = self.catalog.head();
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         let tended = self.tend(&mut upkeep);
         drop(upkeep);
@@ -211,7 +173,7 @@ impl Engine {
                 return provided;
             }
             self.sync_rolled()?;
-            let mut upkeep = self.upkeep.lock();
+            let mut upkeep = self.keep_up();
             self.health.check()?;
             if self.seals_due(&upkeep) {
                 self.write_manifest(&mut upkeep, &Change::default())?;
@@ -223,7 +185,7 @@ impl Engine {
     }
 
     fn provide_if_none(&self) -> Result<()> {
-        let mut upkeep = self.upkeep.lock();
+        let mut upkeep = self.keep_up();
         self.health.check()?;
         if self.tail.lock().ready.is_empty() {
             // What readers have let go of since may be the only space there is.
@@ -300,122 +262,9 @@ impl Engine {
     }
 
     fn seals_due(&self, upkeep: &Upkeep) -> bool {
-        let durable = self.durable();
-        let sealed = |slot: &Slot| slot.end().is_some_and(|end| end <= durable);
-        let sealed = self.catalog.snapshot().iter().filter(|slot| sealed(slot)).count();
-        sealed > upkeep.sealed
-    }
-
-    /// Replaces the manifest; the new one. `Poisoned`: which of the two stands is unknown. With any other error nothing has
-    /// changed.
-    pub(super) fn write_manifest(
-        &self,
-        upkeep: &mut Upkeep,
-        change: &Change<'_>,
-    ) -> Result<Manifest> {
-        // The append lock is not held across the system calls.
-        let mut tail = self.tail.lock();
-        let manifest = self.compose(upkeep, change, &tail);
-        // Who comes to stand somewhere from here on has not been asked.
-        let before = tail.notes.floor;
-        if change.checkpoint.is_some() {
-            let kept = manifest.segments.first().map_or(0, |entry| entry.base + DATA_START);
-            tail.notes.floor = before.max(kept.min(manifest.checkpoint));
-        }
-        drop(tail);
-        // What gives space back, or ends the use of the log, may spend the reserve; a new segment may not.
-        let reserve = change.checkpoint.is_some() || change.clean_end.is_some() || change.recycled;
-        self.store(upkeep, &manifest, reserve)
-            .inspect_err(|_| self.tail.lock().notes.floor = before)?;
-        // Sealed for good: open from now on only while someone reads.
-        let sealed = |id| manifest.segments.iter().any(|e| e.id == id && e.state == State::Sealed);
-        let slots = self.catalog.snapshot();
-        slots.iter().filter(|slot| sealed(slot.identity().id)).for_each(|slot| slot.loosen());
-        Ok(manifest)
-    }
-
-    /// The same, with the tail locked by the caller until the manifest is durable.
-    pub(super) fn write_manifest_locked(
-        &self,
-        upkeep: &mut Upkeep,
-        change: &Change<'_>,
-        tail: &Tail,
-    ) -> Result<()> {
-        let manifest = self.compose(upkeep, change, tail);
-        self.store(upkeep, &manifest, true)
-    }
-
-    fn store(&self, upkeep: &mut Upkeep, manifest: &Manifest, reserve: bool) -> Result<()> {
-        let directory = &*self.files.directory;
-        manifest::write(directory, manifest, reserve)
-            .map_err(|e| self.health.unless_unchanged(e))?;
-        manifest::put_in_place(directory).map_err(|e| self.health.poison(e))?;
-        upkeep.stock.generation = manifest.generation;
-        upkeep.sealed = manifest.segments.iter().filter(|e| e.state == State::Sealed).count();
-        self.note_sealed(upkeep, manifest);
-        Ok(())
-    }
-
-    fn compose(&self, upkeep: &Upkeep, change: &Change<'_>, tail: &Tail) -> Manifest {
-        let durable = self.durable();
-        let mut segments: Vec<Entry> = Vec::new();
-        // A cut makes all of them durable: what a note says holds whichever records are cut.
-        let cut = change.anew || change.cut.is_some();
-        let mut notes = tail.notes.as_of(if cut { u64::MAX } else { durable });
-        change.note.into_iter().for_each(|note| notes.apply(note));
-        if let Some(there) = change.there(tail) {
-            notes.move_consumers(&there);
-        }
-        let checkpoint = self.checkpoint.load(std::sync::atomic::Ordering::Acquire);
-        let checkpoint = change.checkpoint.map_or(checkpoint, |to| {
-            let slowest = tail.notes.slowest(durable).filter(|_| change.asks);
-            to.min(slowest.unwrap_or(u64::MAX)).max(checkpoint)
-        });
-        let free_below =
-            change.checkpoint.map(|_| checkpoint.min(notes.archived.unwrap_or(u64::MAX)));
-        // The first that is not sealed is called active, whoever is appended to by now: recovery
-        // starts there and follows the end frames.
-        let open_state = |segments: &[Entry]| match segments.last().map(|entry| entry.state) {
-            None | Some(State::Sealed) => State::Active,
-            Some(State::Active | State::Ready) => State::Ready,
-        };
-        let slots = if change.anew { Vec::new() } else { self.catalog.snapshot() };
-        for slot in slots {
-            let identity = slot.identity();
-            let end = match (slot.end(), change.cut) {
-                (_, Some(cut)) if cut <= identity.base => continue,
-                (_, Some(cut)) if cut <= slot.limit() => Some(cut),
-                (end, Some(_)) => end,
-                // A seal says that everything below the end was synced.
-                (end, None) => end.filter(|end| *end <= durable),
-            };
-            match end {
-                Some(end) if free_below.is_some_and(|free| end <= free) => {}
-                Some(end) => segments.push(files::entry(identity, State::Sealed, end)),
-                None => segments.push(files::entry(identity, open_state(&segments), 0)),
-            }
-        }
-        let ready = tail.ready.iter().chain(change.ready);
-        for writer in ready {
-            segments.push(files::entry(writer.segment().identity(), open_state(&segments), 0));
-        }
-        let durable = match tail.ready.front() {
-            Some(next) if change.anew || change.cut.is_some() => next.lsn(),
-            _ => durable,
-        };
-        let checkpoint = if change.anew { durable } else { checkpoint };
-        Manifest {
-            log_id: self.files.log_id,
-            generation: upkeep.stock.generation + 1,
-            checkpoint,
-            durable,
-            next_id: upkeep.stock.next_id,
-            next_base: upkeep.stock.next_base,
-            clean_end: change.clean_end,
-            segments,
-            notes,
-            noted: durable,
-        }
+        let sealed = upkeep.manifest.sealed().last().map_or(0, |entry| entry.id);
+        let next = self.catalog.newer_than(sealed);
+        next.first().and_then(|slot| slot.end()).is_some_and(|end| end <= self.durable())
     }
 
     /// Recycles or removes what is out of the log, once no reader holds it; oldest first. Files and bytes

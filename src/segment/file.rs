@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -395,6 +395,33 @@ pub(crate) fn warm(
     Ok(Some(end).filter(|end| *end < written))
 }
 
+const MISSING: &str = "the manifest names it, but it is missing";
+
+fn damaged(path: &Path, identity: &Identity, offset: u64, what: &str) -> Error {
+    let lsns = Lsn::new(identity.base)..Lsn::new(identity.base + identity.size);
+    Error::corrupt(path, Some(identity.id), offset, lsns, what)
+}
+
+fn check_len(path: &Path, identity: &Identity, status: &Status) -> Result<()> {
+    if status.len == identity.size {
+        return Ok(());
+    }
+    let what = format!("it has {} bytes, the manifest says {}", status.len, identity.size);
+    Err(damaged(path, identity, status.len.min(identity.size), &what))
+}
+
+/// Checks that a segment is there and has its size, without opening it: of a log of many segments, all but the last few
+/// need no more until someone reads them ([`open_checked`]).
+pub(crate) fn check_there(directory: &dyn Directory, identity: &Identity) -> Result<()> {
+    let name = file_name(identity.id);
+    let path = directory.path().join(&name);
+    let status = directory.status(&name).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => damaged(&path, identity, 0, MISSING),
+        _ => Error::io("stat", &path, e),
+    })?;
+    check_len(&path, identity, &status)
+}
+
 /// Opens a segment that the manifest names and checks size and header: the file, or what is wrong with it.
 pub(crate) fn open_checked(
     directory: &dyn Directory,
@@ -403,20 +430,14 @@ pub(crate) fn open_checked(
 ) -> Result<(PathBuf, Arc<dyn File>)> {
     let name = file_name(identity.id);
     let path = directory.path().join(&name);
-    let damage = |offset, what: &str| {
-        let lsns = Lsn::new(identity.base)..Lsn::new(identity.base + identity.size);
-        Error::corrupt(&path, Some(identity.id), offset, lsns, what)
-    };
+    let damage = |offset, what: &str| damaged(&path, identity, offset, what);
     let file = directory.open(&name, access).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => damage(0, "the manifest names it, but it is missing"),
+        std::io::ErrorKind::NotFound => damage(0, MISSING),
         std::io::ErrorKind::InvalidData => damage(0, "it is no regular file"),
         _ => Error::io("open", &path, e),
     })?;
     let status = file.status().map_err(|e| Error::io("fstat", &path, e))?;
-    if status.len != identity.size {
-        let what = format!("it has {} bytes, the manifest says {}", status.len, identity.size);
-        return Err(damage(status.len.min(identity.size), &what));
-    }
+    check_len(&path, identity, &status)?;
     if access == Access::ReadWrite {
         // What is stored to must not be in the cache as a large folio (design fact 1).
         file.read_ahead(false);

@@ -210,7 +210,7 @@ fn by_manifest(disk: &Disk, manifest: &Manifest, headers: &Headers, flaws: Vec<G
         next_base: manifest.next_base,
     };
     // Its own name may be that of a segment whose bytes are in another file: then it is told of there.
-    let named = |name: &String| manifest.segments.iter().any(|e| file_name(e.id) == *name);
+    let named = |name: &String| id_of(name).is_some_and(|id| manifest.find(id).is_some());
     for (name, header) in headers.iter().filter(|(name, _)| !used.contains(name)) {
         match header {
             Ok(identity) => plan.leave(disk, name, *identity, manifest.log_id),

@@ -144,13 +144,12 @@ pub(super) fn follow(engine: &Arc<Engine>, from: Lsn) -> Result<Follower> {
     follower.check_cut()?;
     if let Some(next) = engine.catalog.at_or_after(at) {
         follower.check_passed(&next)?;
-        let slots = engine.catalog.snapshot();
-        let before = slots.iter().rfind(|slot| slot.limit() <= at);
+        let before = engine.catalog.before(at);
         // Behind the first position of a window that is not there, a record was: it was cut away, or lost by a crash.
         let lost = |slot: &Slot| -> Result<bool> {
             Ok(at > slot.limit().saturating_add(DATA_START) || was_cut(engine, slot)?)
         };
-        if next.identity().base > at && before.map_or(Ok(false), |slot| lost(slot))? {
+        if next.identity().base > at && before.map_or(Ok(false), |slot| lost(&slot))? {
             follower.gone()?;
         }
     }
