@@ -32,7 +32,7 @@ fn open(dir: &Path) -> Outcome<Log> {
 
 /// Puts all jobs into the queue, going on behind the last one that is in it.
 fn produce(log: &Log, lines: &[String]) -> Outcome {
-    let last = log.metadata(); // how many were put in, kept with them
+    let last = log.metadata()?; // how many were put in, kept with them
     let done = last.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) as usize;
     for n in done..JOBS {
         log.append(format!("{n} {}", lines[n % lines.len()]).as_bytes())?;
@@ -137,7 +137,7 @@ fn work(dir: &str) -> Outcome {
     })?;
     let freed = log.checkpoint_to_slowest()?;
     say(&format!("done; {} segments given back at the end", freed.segments));
-    for blocker in log.blockers() {
+    for blocker in log.blockers()? {
         say(&format!("{:?} holds {} bytes", blocker.holder, blocker.bytes));
     }
     Ok(log.close()?)

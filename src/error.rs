@@ -192,6 +192,9 @@ pub enum Error {
     },
     /// The log was closed.
     Closed,
+    /// This process was forked, and what was called is its parent's: it was opened before the fork. Nothing was done. A child
+    /// can open the log itself once its parent has closed it (*Fork* at [`Log`](crate::Log)).
+    Forked,
     /// The callback of [`progress`](crate::Options::progress) ended the opening. Nothing was changed.
     Cancelled,
 }
@@ -270,6 +273,16 @@ impl Error {
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         matches!(self, Error::Poisoned { .. })
+    }
+
+    /// What was called belongs to the process that this one was forked from.
+    ///
+    /// ```
+    /// assert!(!duralog::Error::Closed.is_forked());
+    /// ```
+    #[must_use]
+    pub fn is_forked(&self) -> bool {
+        matches!(self, Error::Forked)
     }
 
     fn root(&self) -> &Error {
@@ -415,6 +428,9 @@ impl fmt::Display for Error {
                 write!(f, "the thread {thread} panicked inside the log: {message}")
             }
             Error::Closed => f.write_str("the log is closed"),
+            Error::Forked => f.write_str(
+                "the log was opened by the process that this one was forked from: open it here, once it is closed there",
+            ),
             Error::Cancelled => f.write_str("the opening of the log was cancelled"),
         }
     }

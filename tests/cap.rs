@@ -24,7 +24,7 @@ fn at_the_cap_the_reader_that_holds_the_oldest_segment_is_named() {
     let records = std::cell::RefCell::new(Vec::new());
     let full = at_cap(&log, |lsn| records.borrow_mut().push(log.read(lsn).unwrap()));
     assert!(full.is_full() && !full.is_poisoned());
-    let readers = || log.blockers().into_iter().filter(|b| b.holder == Holder::Reader);
+    let readers = || log.blockers().unwrap().into_iter().filter(|b| b.holder == Holder::Reader);
     let reader = readers().next().expect("the reader");
     assert!(reader.position <= records.borrow()[0].lsn() && reader.bytes >= SIZE, "{reader:?}");
     // Its position is that of the oldest that it holds.

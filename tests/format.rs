@@ -132,11 +132,11 @@ fn a_reader_from_the_document_alone_finds_the_same_records() {
 
 /// What the log says of its notes, as the reader prints them.
 fn notes(log: &Log) -> String {
-    let mut lines = format!("metadata\t{}\n", hex(&log.metadata()));
-    if let Some(lsn) = log.archived() {
+    let mut lines = format!("metadata\t{}\n", hex(&log.metadata().unwrap()));
+    if let Some(lsn) = log.archived().unwrap() {
         writeln!(lines, "archived\t{lsn}").unwrap();
     }
-    for consumer in log.consumers() {
+    for consumer in log.consumers().unwrap() {
         let name = hex(consumer.name.as_bytes());
         writeln!(lines, "consumer\t{}\t{name}", consumer.position).unwrap();
     }

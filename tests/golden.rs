@@ -362,8 +362,12 @@ fn v1_notes() {
     write_files(dir.path(), &golden.0);
     let log = Log::open(dir.path()).expect(BREAKS);
     let [first, second] = [0, 1].map(|n| Lsn::new(golden.1.records[n].0));
-    assert_eq!((log.metadata(), log.archived()), (b"term 2".to_vec(), Some(first)), "{BREAKS}");
-    let consumers = log.consumers();
+    assert_eq!(
+        (log.metadata().unwrap(), log.archived().unwrap()),
+        (b"term 2".to_vec(), Some(first)),
+        "{BREAKS}"
+    );
+    let consumers = log.consumers().unwrap();
     let names: Vec<&str> = consumers.iter().map(|consumer| consumer.name.as_str()).collect();
     assert_eq!(names, ["indexer", "mailer"], "{BREAKS}");
     let behind = |lsn: Lsn| Lsn::new(lsn.get() + 16);

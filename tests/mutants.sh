@@ -71,7 +71,7 @@ interleaved reset-past-an-append src/log/reset.rs 's/if tail.writer.lsn\(\) <= l
 interleaved reset-not-told src/log/reset.rs 's/self.pass_over\(start\);/self.raise_durable(start);/' anew
 interleaved retention-by-an-ack-that-is-not-durable src/log/notes.rs 's/let mut positions = self.as_of\(durable\).consumers\(\).to_vec\(\);/let mut positions = self.current.consumers().to_vec();/' retention
 interleaved cap-passed-by-one src/log/retention.rs 's/if over == 0 \{/if over <= self.files.options.segment_size {/' retention
-interleaved drop-leaves-a-segment-being-made src/log/mod.rs 's/drop\(self.engine.upkeep.lock\(\)\);//' p8_a_consumer
+interleaved drop-leaves-a-segment-being-made src/log/mod.rs 's/drop\(engine.upkeep.lock\(\)\);//' p8_a_consumer
 mutant reset-window-overlaps src/log/reset.rs 's/upkeep.stock.next_base.max\(at - DATA_START\)/at - DATA_START/' --test reset where_a
 mutant reset-passes-who-has-shown-nothing src/log/follow/advance.rs 's/if end == Some\(base\) \{ base \} else/if false { base } else/' --test reset p2_a_follower
 mutant reset-ends-late src/log/reset.rs 's/let dropped = self.catalog.snapshot\(\);/self.end.store(start, Ordering::Release); let dropped = self.catalog.snapshot();/' --test reset p5_a_reset
@@ -80,7 +80,7 @@ mutant note-applied-again src/log/find_end.rs 's/if lsn >= manifest.noted \{/if 
 mutant full-log-takes-no-note src/log/notes.rs 's/Err\(Error::Full \{ .. \}\) => self.note_in_manifest\(&make\),//' --test holding p7_who
 mutant slowest-of-the-last-note src/log/notes.rs 's/let behind = self.pending.iter\(\).filter\(.*\);/let behind = self.pending.iter().rev().take(1);/' --test holding p10_a_checkpoint
 mutant full-disk-keeps-what-was-archived src/log/upkeep.rs 's/if let Err\(error @ Error::Poisoned \{ .. \}\) = provided/if let Err(error) = provided/' --test holding p7_on
-mutant consumer-stands-below-the-floor src/log/consumer.rs 's/self.engine.catalog.head\(\).max\(now.floor\)/self.engine.catalog.head()/' --test holding p10_where
+mutant consumer-stands-below-the-floor src/log/consumer.rs 's/engine.catalog.head\(\).max\(now.floor\)/engine.catalog.head()/' --test holding p10_where
 mutant seek-below-the-floor src/log/consumer.rs 's/if position.get\(\) < now.floor \{/if false {/' --test holding p10_where
 mutant sealed-though-never-synced src/log/tell.rs 's/manifest.checkpoint.min\(self.durable\(\)\)/manifest.checkpoint/' --test observer what_a_reset
 mutant age-by-the-file-alone src/log/retention.rs 's/if let Some\(ended\) = slot.ended_for\(\) \{/if let Some(ended) = slot.ended_for().filter(|_| false) {/' --test retention p10_what_is_young
@@ -98,7 +98,7 @@ mutant sealed-told-twice src/log/tell.rs 's/upkeep.newest_sealed = id;//' --test
 mutant hurried-past-not-told src/log/tell.rs 's/None => slot.end\(\).filter\(.*\),/None => None,/' --test observer each_change
 interleaved failure-told-twice src/log/engine.rs 's/if is_first \{/if true {/' p6_of_two
 mutant full-told-each-time src/log/tell.rs 's/full.filter\(\|_\| !upkeep.full\)/full/' --test observer p7
-mutant close-does-not-wait src/log/handle.rs 's/self.engine.health.delivery.drain\(\);//' --test observer all_is_told
+mutant close-does-not-wait src/log/handle.rs 's/engine.health.delivery.drain\(\);//' --test observer all_is_told
 mutant panic-of-an-observer-ours src/log/delivery.rs 's/drop\(delivered\);/if let Err(panic) = delivered { std::panic::resume_unwind(panic) }/' --test observer a_panic
 mutant told-out-of-order src/log/delivery.rs 's/items.pop_front\(\)/items.pop_back()/' --test callbacks what_is_queued
 mutant sealed-before-called-found src/log/tell.rs 's/false => News::Found\(segment\)/false => News::Sealed(segment)/' --test observer an_open
@@ -176,7 +176,7 @@ mutant cut-slots-not-marked src/log/retain.rs 's/gone\.iter\(\)\.for_each\(.*set
 mutant follower-passes-a-checkpoint src/log/follow/advance.rs 's/if next\.identity\(\)\.base > self\.at \&\& passed\(\)/if false \&\& passed()/' --test follow p10_a_checkpoint_past
 mutant follower-takes-any-checkpoint src/log/follow/advance.rs 's/checkpoint\.load\(Ordering::Acquire\) > self\.shown/checkpoint.load(Ordering::Acquire) > 0/' --test follow p10_a_checkpoint_of
 mutant durable-follower-shows-published src/log/follow/wait.rs 's/What::Durable => self\.engine\.durable\(\)/What::Durable => self.engine.end()/' --test follow it_shows_what
-mutant follower-entry-left src/log/follow/wait.rs 's/drop\(self\.engine\.leave\(self\.what, key\)\);/let _ = key;/' --test follow it_waits
+mutant follower-entry-left src/log/follow/wait.rs 's/drop\(engine\.leave\(self\.what, key\)\);/let _ = key;/' --test follow it_waits
 interleaved ticket-looks-once src/log/ticket.rs 's/^        engine\.outcome\(need, self\.cuts\)$/        None/' p1_what_a_ticket
 interleaved poison-not-rung src/log/engine.rs 's/self\.syncer\.ring\(\);//' p6_a_failure_ends_every_ticket
 interleaved follower-position-behind-a-mark src/log/follow/mod.rs 's/base\(\) \+ place\.shown\)/base() + place.standing.offset)/' p2_a_follower
@@ -343,7 +343,7 @@ mutant reader-in-the-log-not-named src/log/blockers.rs 's/let read = self.catalo
 mutant cap-called-a-full-disk src/log/retention.rs 's/Error::full\(Limit::MaxBytes/Error::full(Limit::Disk/' --test cap a_log_at_its_cap
 mutant used-up-called-a-full-disk src/manifest.rs 's/Limit::Format/Limit::Disk/' --test cap a_log_whose
 mutant watermark-stored-into-under-pwrite src/watermark.rs 's/let stores = stores && directory.stores_are_safe\(\);/let stores = directory.stores_are_safe();/' --test environment p7_a_watermark
-mutant replaced-segment-acknowledged-into src/segment/file.rs 's/Ok\(status\) => status.id == self.id,/Ok(_) => true,/' --test environment p1_nothing
+mutant replaced-segment-acknowledged-into src/segment/file.rs 's/Ok\(status\) => status.id == self.mapped.file\(\),/Ok(_) => true,/' --test environment p1_nothing
 mutant name-not-checked src/log/files.rs 's/segment.check_name\(&\*self.directory\)/Ok(())/' --test environment p1_a_full
 mutant clean-end-not-looked-at src/stale.rs 's/is_at_a_frame\(&mut scan\).is_ok_and\(\|is_there\| is_there\)/false/' --test stale p5_an_older
 mutant later-version-let-be src/stale.rs 's/if id >= manifest.next_id => \{/if id > u64::MAX - 1 => {/' --test stale p11_a_segment
@@ -398,4 +398,9 @@ mutant sealed-segments-opened src/log/recover.rs 's/State::Sealed => check_there
 mutant sealed-segment-of-any-size src/segment/file.rs '/^pub\(crate\) fn check_there/,/^\}/ s/^    check_len\(&path, identity, &status\)$/    drop(status);\n    Ok(())/' --test segments p5_a_sealed_segment_that_is
 mutant looks-wait-for-upkeep src/log/stats.rs 's/let shown = self.shown.lock\(\);/let _upkeep = self.upkeep.lock();\n            let shown = self.shown.lock();/' --lib who_looks
 mutant cut-without-precedence src/log/commit.rs 's/if !state.led && state.preferred == 0 \{/if !state.led {/' --lib a_cut_goes
+mutant child-not-noticed src/storage/process.rs 's/let advised = unsafe \{ madvise\(page, len, Advice::LinuxWipeOnFork\) \};/let advised = unsafe { madvise(page, len, Advice::Normal) };/' --test fork p1_
+mutant child-not-noticed-by-the-library src/storage/process.rs 's/word.store\(0, Ordering::Release\);/word.load(Ordering::Acquire);/' --test fork p1_
+mutant lock-released-by-a-child src/log/fork.rs 's/if self.process.is_this\(\) \{/if true {/' --test fork p8_
+mutant mapped-at-a-fork-recycled src/storage/mapped.rs 's/let forked = self.forks != forks\(\);/let forked = false;/' --test fork p10_
+mutant open-goes-on-in-a-child src/log/recover.rs 's/if !files.process.is_this\(\) \{/if false {/' --test fork p8_
 exit $survived

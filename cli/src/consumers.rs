@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn remove(args: &Args, name: &str) -> Result<()> {
     let log = crate::options_for(&args.dir, None).create(false).open(&args.dir)?;
-    let is_known = log.consumers().iter().any(|consumer| consumer.name == name);
+    let is_known = log.consumers()?.iter().any(|consumer| consumer.name == name);
     let removed = if is_known {
         log.consumer(name).and_then(|consumer| consumer.remove()).map_err(Into::into)
     } else {

@@ -34,7 +34,7 @@ fn parts(metadata: &[u8]) -> [u64; 3] {
 /// A crash leaves a prefix: what was said before the last record is there, and the consumer is as far as the metadata
 /// say, which were set behind its note. What a reset dropped is gone once something was appended behind it.
 pub(crate) fn check(log: &Log) -> Result<Said> {
-    let [number, position, floor] = parts(&log.metadata());
+    let [number, position, floor] = parts(&log.metadata()?);
     let mut told = 0;
     let (mut first, mut last) = (None, None);
     for record in log {
@@ -43,7 +43,7 @@ pub(crate) fn check(log: &Log) -> Result<Said> {
         last = crate::words::number(record.payload());
         first = first.or(last);
     }
-    let consumer = log.consumers().first().map_or(Lsn::MIN, |consumer| consumer.position);
+    let consumer = log.consumers()?.first().map_or(Lsn::MIN, |consumer| consumer.position);
     let astride = first.is_some_and(|n| n < floor) && last.is_some_and(|n| n + 1 != floor);
     if number < told || consumer.get() < position || astride {
         violation(&format!(

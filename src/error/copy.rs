@@ -49,6 +49,7 @@ impl Error {
                 Error::Panicked { thread: thread.clone(), message: message.clone() }
             }
             Error::Closed => Error::Closed,
+            Error::Forked => Error::Forked,
             Error::Cancelled => Error::Cancelled,
         }
     }

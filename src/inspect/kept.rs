@@ -54,7 +54,7 @@ impl Inspector {
     /// log.consumer("mailer")?;
     ///
     /// let kept = duralog::inspect::Inspector::open(dir.path())?.kept()?;
-    /// assert_eq!(kept.consumers, log.consumers());
+    /// assert_eq!(kept.consumers, log.consumers()?);
     /// assert_eq!((kept.archived, kept.metadata.len()), (None, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use crate::Lsn;
+use crate::error::Result;
 use crate::log::Log;
 use crate::sync::atomic::Ordering;
 
@@ -41,21 +42,24 @@ pub struct Blocker {
 impl Log {
     /// Who holds the oldest segment, each with all that it holds; empty if only the active segment is left, which stays.
     ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`](crate::Error::Forked).
+    ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let log = duralog::Log::open(dir.path())?;
     /// log.append_durable(b"one")?;
     /// log.roll()?;
     /// log.consumer("mailer")?;
-    /// for blocker in log.blockers() {
+    /// for blocker in log.blockers()? {
     ///     println!("{:?} at {}: {} bytes", blocker.holder, blocker.position, blocker.bytes);
     /// }
-    /// # assert_eq!(log.blockers().len(), 2);
+    /// # assert_eq!(log.blockers()?.len(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn blockers(&self) -> Vec<Blocker> {
-        self.engine.blockers()
+    pub fn blockers(&self) -> Result<Vec<Blocker>> {
+        Ok(self.engine.here()?.blockers())
     }
 }
 

@@ -181,6 +181,8 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     slots: RwLock<Slots>,
+    /// The head as of the last change: for a child, which may wait for no lock.
+    head: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -196,6 +198,11 @@ impl Slots {
         Slots { list, bytes }
     }
 
+    /// The first position of the oldest.
+    fn head(&self) -> u64 {
+        self.list.front().map_or(0, |slot| slot.start())
+    }
+
     fn give_up(&mut self, out: VecDeque<Arc<Slot>>) -> Vec<Arc<Slot>> {
         self.bytes -= bytes(&out);
         out.into()
@@ -208,7 +215,9 @@ fn bytes(slots: &VecDeque<Arc<Slot>>) -> u64 {
 
 impl Catalog {
     pub(crate) fn new(slots: Vec<Arc<Slot>>) -> Catalog {
-        Catalog { slots: RwLock::new(Slots::new(slots.into())) }
+        let slots = Slots::new(slots.into());
+        let head = AtomicU64::new(slots.head());
+        Catalog { slots: RwLock::new(slots), head }
     }
 
     /// The slot whose window holds `lsn`.
@@ -239,7 +248,12 @@ impl Catalog {
 
     /// The first position of the oldest segment.
     pub(crate) fn head(&self) -> u64 {
-        self.slots.read().list.front().map_or(0, |slot| slot.start())
+        self.slots.read().head()
+    }
+
+    /// The same as it was at a fork, without a lock.
+    pub(crate) fn head_at_fork(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
     }
 
     pub(crate) fn nth(&self, index: usize) -> Option<Arc<Slot>> {
@@ -290,6 +304,7 @@ impl Catalog {
         let mut slots = self.slots.write();
         slots.bytes += slot.identity.size;
         slots.list.push_back(slot);
+        self.head.store(slots.head(), Ordering::Release);
     }
 
     /// Takes out the slots that begin below `base`, oldest first; no one can pin them any more.
@@ -311,6 +326,7 @@ impl Catalog {
         let at = slots.list.partition_point(|slot| slot.identity.base < base);
         let out = take(&mut slots.list, at);
         let out = slots.give_up(out);
+        self.head.store(slots.head(), Ordering::Release);
         drop(slots);
         out.iter().for_each(|slot| slot.retire());
         out
@@ -322,6 +338,7 @@ impl Catalog {
         let mut slots = self.slots.write();
         let out = std::mem::replace(&mut *slots, Slots::new(VecDeque::from([only])));
         meanwhile();
+        self.head.store(slots.head(), Ordering::Release);
         drop(slots);
         out.list.iter().for_each(|slot| slot.retire());
         out.list.into()

@@ -2,6 +2,7 @@
 
 use super::change::Change;
 use super::engine::Engine;
+use super::worker::Worker;
 use crate::error::{Error, Result};
 
 impl Engine {
@@ -41,6 +42,11 @@ impl Engine {
     pub(super) fn end_for_good(&self, whole: bool) {
         self.health.end(whole);
         drop(self.while_leading(|| Ok(None)));
+    }
+
+    pub(super) fn stop_threads(&self) {
+        Worker::stop(self);
+        self.health.syncer.stop();
     }
 
     pub(super) fn unlock(&self) -> Result<()> {

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::engine::Engine;
 use super::follow::{Follower, follow};
+use super::fork::Handle;
 use super::notes::Noted;
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -31,7 +31,7 @@ use crate::log::{Log, Reclaimed};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Consumer {
-    engine: Arc<Engine>,
+    engine: Handle,
     name: Arc<str>,
 }
 
@@ -69,7 +69,7 @@ impl Consumer {
     ///
     /// [`Error::InvalidConsumer`] if it has been removed.
     pub fn position(&self) -> Result<Lsn> {
-        let position = self.engine.tail.lock().notes.current().position(&self.name);
+        let position = self.engine.here()?.tail.lock().notes.current().position(&self.name);
         position.map(Lsn::new).ok_or_else(|| self.unknown())
     }
 
@@ -86,7 +86,8 @@ impl Consumer {
     /// [`Error::InvalidConsumer`] if the consumer has been removed, and those of [`Log::append`].
     pub fn ack(&self, lsn: Lsn) -> Result<Lsn> {
         let position = self.behind(lsn)?;
-        self.note(|_, now| Ok(now.max(self.engine.catalog.below_a_cut(position))))
+        let engine = self.engine.here()?;
+        self.note(|_, now| Ok(now.max(engine.catalog.below_a_cut(position))))
     }
 
     /// Follows the log from its position: what is durable, as it comes. Acknowledge what is done.
@@ -130,14 +131,14 @@ impl Consumer {
     /// ```
     pub fn seek(&self, position: Lsn) -> Result<Lsn> {
         self.check_durable(position.get(), position)?;
-        self.engine.from(position)?;
+        self.engine.here()?.from(position)?;
         self.note(|now, _| {
             // A checkpoint that is under way has not asked for it.
             if position.get() < now.floor {
-                let (head, end) = (Lsn::new(now.floor), Lsn::new(self.engine.end()));
+                let (head, end) = (Lsn::new(now.floor), self.engine.end());
                 return Err(Error::OutOfRange { lsn: position, head, end });
             }
-            Ok(self.engine.catalog.below_a_cut(position.get()))
+            Ok(self.engine.here()?.catalog.below_a_cut(position.get()))
         })
     }
 
@@ -151,11 +152,11 @@ impl Consumer {
     /// # let dir = tempfile::tempdir()?;
     /// # let log = duralog::Log::open(dir.path())?;
     /// log.consumer("mailer")?.remove()?;
-    /// assert!(log.consumers().is_empty());
+    /// assert!(log.consumers()?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove(&self) -> Result<Lsn> {
-        let lsn = self.engine.note(1 + self.name.len(), |now| {
+        let lsn = self.engine.here()?.note(1 + self.name.len(), |now| {
             now.current().position(&self.name).ok_or_else(|| self.unknown())?;
             Ok(Some(Note::Removed { name: self.name.to_string() }))
         })?;
@@ -163,7 +164,7 @@ impl Consumer {
     }
 
     fn note(&self, to: impl Fn(&Noted, u64) -> Result<u64>) -> Result<Lsn> {
-        let lsn = self.engine.note(9 + self.name.len(), |now| {
+        let lsn = self.engine.here()?.note(9 + self.name.len(), |now| {
             let position = now.current().position(&self.name).ok_or_else(|| self.unknown())?;
             let position = to(now, position)?;
             Ok(Some(Note::Consumer { name: self.name.to_string(), position }))
@@ -174,18 +175,19 @@ impl Consumer {
     /// Where the record at `lsn` ends.
     fn behind(&self, lsn: Lsn) -> Result<u64> {
         self.check_durable(lsn.get().saturating_add(1), lsn)?;
-        if lsn.get() < self.engine.catalog.head() {
+        if lsn.get() < self.engine.head().get() {
             // A checkpoint has passed it: it was done before it was said.
             return Ok(lsn.get());
         }
-        let (_, _, head) = self.engine.locate(lsn)?;
+        let (_, _, head) = self.engine.here()?.locate(lsn)?;
         Ok(lsn.get() + head.frame_len())
     }
 
     fn check_durable(&self, need: u64, lsn: Lsn) -> Result<()> {
+        self.engine.here()?;
         let durable = self.engine.durable();
-        if need > durable {
-            return Err(Error::NotDurable { lsn, durable: Lsn::new(durable) });
+        if need > durable.get() {
+            return Err(Error::NotDurable { lsn, durable });
         }
         Ok(())
     }
@@ -211,16 +213,17 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn consumer(&self, name: &str) -> Result<Consumer> {
-        let consumer = Consumer { engine: Arc::clone(&self.engine), name: name.into() };
-        self.engine.health.check()?;
-        if self.engine.tail.lock().notes.current().position(name).is_some() {
+        let engine = self.engine.here()?;
+        let consumer = Consumer { engine: self.engine.clone(), name: name.into() };
+        engine.health.check()?;
+        if engine.tail.lock().notes.current().position(name).is_some() {
             return Ok(consumer);
         }
         let invalid = || Error::InvalidConsumer { name: name.to_owned() };
         if !is_name(name) {
             return Err(invalid());
         }
-        self.engine.note(9 + name.len(), |now| {
+        engine.note(9 + name.len(), |now| {
             if now.current().position(name).is_some() {
                 return Ok(None); // another thread's
             }
@@ -228,7 +231,7 @@ impl Log {
                 return Err(invalid());
             }
             // Or where it is about to be.
-            let position = self.engine.catalog.head().max(now.floor);
+            let position = engine.catalog.head().max(now.floor);
             Ok(Some(Note::Consumer { name: name.to_owned(), position }))
         })?;
         Ok(consumer)
@@ -236,19 +239,24 @@ impl Log {
 
     /// All consumers, by name.
     ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`].
+    ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let log = duralog::Log::open(dir.path())?;
     /// log.consumer("mailer")?;
-    /// assert_eq!(log.consumers()[0].name, "mailer");
+    /// assert_eq!(log.consumers()?[0].name, "mailer");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn consumers(&self) -> Vec<ConsumerInfo> {
-        let tail = self.engine.tail.lock();
+    pub fn consumers(&self) -> Result<Vec<ConsumerInfo>> {
+        let tail = self.engine.here()?.tail.lock();
         let end = tail.writer.lsn();
         let consumers = tail.notes.current().consumers().iter();
-        consumers.map(|(name, position)| ConsumerInfo::new(name.clone(), *position, end)).collect()
+        let info =
+            |(name, position): &(String, u64)| ConsumerInfo::new(name.clone(), *position, end);
+        Ok(consumers.map(info).collect())
     }
 
     /// A [`checkpoint`](Log::checkpoint) up to where all consumers have come, durably: what none of them needs is given
@@ -272,6 +280,6 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn checkpoint_to_slowest(&self) -> Result<Reclaimed> {
-        self.engine.checkpoint_to_slowest()
+        self.engine.here()?.checkpoint_to_slowest()
     }
 }

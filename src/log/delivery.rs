@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::tell::News;
 use crate::error::{Error, Result};
 use crate::observer::Watcher;
+use crate::storage::Process;
 use crate::sync::thread::{self, JoinHandle, ThreadId};
 use crate::sync::{Condvar, Instant, Mutex};
 
@@ -173,7 +174,9 @@ impl Delivery {
         loop {
             let item = self.queue.lock().items.pop_front();
             let Some(item) = item else { return };
-            self.deliver(item);
+            if !self.deliver(item) {
+                return;
+            }
         }
     }
 
@@ -192,8 +195,10 @@ impl Delivery {
     }
 
     /// A panic ends here: the panic hook has reported it, and the queue has others to serve. What the item held goes here
-    /// too: it may be the last handle of the log, or of a segment.
-    fn deliver(&self, item: Item) {
+    /// too: it may be the last handle of the log, or of a segment. False: it forked, and this is the child, where nothing of the
+    /// log may run.
+    fn deliver(&self, item: Item) -> bool {
+        let process = Process::this();
         let delivered = catch_unwind(AssertUnwindSafe(|| match item {
             Item::News(news) => {
                 if let Some(observer) = &self.observer {
@@ -202,15 +207,21 @@ impl Delivery {
             }
             Item::Call(call, outcome) => call(outcome),
         }));
+        if !process.is_ok_and(Process::is_this) {
+            return false;
+        }
         self.queue.lock().delivered += 1;
         self.delivered.notify_all();
         drop(delivered);
+        true
     }
 }
 
 fn run(engine: &Engine) {
     let delivery = &engine.health.delivery;
     while let Some(item) = delivery.next() {
-        delivery.deliver(item);
+        if !delivery.deliver(item) {
+            return;
+        }
     }
 }

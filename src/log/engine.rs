@@ -31,7 +31,7 @@ use super::notes::Noted;
 use super::syncer::Syncer;
 use super::tell::News;
 use super::waiters::Waiters;
-use super::worker::Signal;
+use super::worker::{Signal, Worker};
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::segment::{Flow, Segment, SegmentWriter};
@@ -52,6 +52,7 @@ pub(crate) struct Engine {
     pub(crate) shown: Mutex<Shown>,
     pub(crate) health: Health,
     pub(crate) signal: Signal,
+    pub(crate) worker: Worker,
     pub(crate) meter: Meter,
     /// Everything below has been appended and can be read.
     pub(crate) end: AtomicU64,

@@ -9,7 +9,7 @@ use crate::format::header::{Identity, SPARE_MAGIC};
 use crate::format::manifest::{Entry, State};
 use crate::options::{Options, SyncMethod, SyncPolicy, WriteMethod};
 use crate::segment::{Grain, Segment, SegmentWriter, Way, bulk, file_name, is_ours_alone};
-use crate::storage::{Access, Directory, File};
+use crate::storage::{Access, Directory, File, Process, forget};
 use crate::watermark::Watermark;
 
 /// A few milliseconds of a disk's time: a commit that comes then has little left to wait for.
@@ -24,6 +24,7 @@ pub(crate) struct Files {
     pub(crate) way: Way,
     /// With so many bytes between two syncs nothing is filled ahead.
     bulk: u64,
+    pub(crate) process: Process,
 }
 
 /// Numbers not yet used, and files without a use. Only the holder of the upkeep lock has it.
@@ -41,7 +42,12 @@ pub(crate) struct Stock {
 }
 
 impl Files {
-    pub(crate) fn new(directory: Box<dyn Directory>, options: Options, log_id: [u8; 16]) -> Files {
+    pub(crate) fn new(
+        directory: Box<dyn Directory>,
+        options: Options,
+        log_id: [u8; 16],
+        process: Process,
+    ) -> Files {
         let way = match options.write_method {
             WriteMethod::Mmap => Way::Store,
             WriteMethod::Pwrite => Way::Pwrite,
@@ -56,7 +62,7 @@ impl Files {
             options.sync_method = SyncMethod::Fdatasync;
         }
         let bulk = bulk(directory.has_journal());
-        Files { directory, options, log_id, way, bulk }
+        Files { directory, options, log_id, way, bulk, process }
     }
 
     /// Makes the next segment: a recycled file if there is one, else a new one; on the disk with its
@@ -224,7 +230,9 @@ impl Files {
         if fit {
             stock.pool.insert(0, id);
         } else {
+            let status = self.directory.status(&name);
             self.directory.remove(&name).map_err(|e| Error::io("unlink", &path, e))?;
+            status.iter().for_each(|status| forget(status.id));
         }
         Ok(fit)
     }

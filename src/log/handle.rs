@@ -46,7 +46,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn append(&self, payload: &[u8]) -> Result<Lsn> {
-        self.engine.append(payload)
+        self.engine.here()?.append(payload)
     }
 
     /// Appends records as one: after a crash all of them are there or none. Their LSNs. Not durable yet.
@@ -63,7 +63,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn append_batch<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Vec<Lsn>> {
-        self.engine.append_batch(payloads)
+        self.engine.here()?.append_batch(payloads)
     }
 
     /// Appends a record and waits until it is durable; shares the sync with other threads.
@@ -81,7 +81,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn append_durable(&self, payload: &[u8]) -> Result<Lsn> {
-        self.engine.append_durable(payload)
+        self.engine.here()?.append_durable(payload)
     }
 
     /// Waits until all that was appended before this call is durable; [`durable`](Log::durable) after it.
@@ -99,7 +99,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn commit(&self) -> Result<Lsn> {
-        self.engine.commit()
+        self.engine.here()?.commit()
     }
 
     /// Waits until the record at `lsn`, and all before it, is durable. So too for the LSN of a note, which
@@ -123,7 +123,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn commit_to(&self, lsn: Lsn) -> Result<()> {
-        self.engine.commit_to(lsn)
+        self.engine.here()?.commit_to(lsn)
     }
 
     /// The first position that can be read: the start of the oldest segment kept.
@@ -136,7 +136,7 @@ impl Log {
     /// ```
     #[must_use]
     pub fn head(&self) -> Lsn {
-        Lsn::new(self.engine.catalog.head())
+        self.engine.head()
     }
 
     /// Everything below survives a power cut.
@@ -149,7 +149,7 @@ impl Log {
     /// ```
     #[must_use]
     pub fn durable(&self) -> Lsn {
-        Lsn::new(self.engine.durable())
+        self.engine.durable()
     }
 
     /// Everything below has been appended; the next record's LSN is here or beyond.
@@ -163,7 +163,7 @@ impl Log {
     /// ```
     #[must_use]
     pub fn end(&self) -> Lsn {
-        Lsn::new(self.engine.end())
+        self.engine.end()
     }
 
     /// The newest checkpoint: nothing below is needed. Zero if there was none.
@@ -176,7 +176,7 @@ impl Log {
     /// ```
     #[must_use]
     pub fn checkpoint_lsn(&self) -> Lsn {
-        Lsn::new(self.engine.checkpoint.load(std::sync::atomic::Ordering::Acquire))
+        self.engine.checkpoint()
     }
 
     /// All records from the head to the end as of now, durable or not. After [`close`](Log::close): one
@@ -190,7 +190,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn replay(&self) -> Replay<'_> {
-        self.engine.replay_all()
+        Replay::all(&self.engine)
     }
 
     /// The records from the first at or after `from` to the end as of now.
@@ -210,7 +210,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn replay_from(&self, from: Lsn) -> Result<Replay<'_>> {
-        self.engine.replay(Some(from), None)
+        Replay::of(&self.engine, Some(from), None)
     }
 
     /// The records whose LSN lies in `range`, for instance `..log.durable()`.
@@ -239,7 +239,7 @@ impl Log {
             Bound::Excluded(lsn) => Some(*lsn),
             Bound::Unbounded => None,
         };
-        self.engine.replay(from, to)
+        Replay::of(&self.engine, from, to)
     }
 
     /// The record at `lsn`.
@@ -257,7 +257,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read(&self, lsn: Lsn) -> Result<Record> {
-        self.engine.read(lsn)
+        self.engine.here()?.read(lsn)
     }
 
     /// Says that no record before `lsn` is needed any more, durably, and gives whole segments below it
@@ -279,7 +279,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn checkpoint(&self, lsn: Lsn) -> Result<Reclaimed> {
-        self.engine.checkpoint(lsn)
+        self.engine.here()?.checkpoint(lsn)
     }
 
     /// Seals the active segment, unless it is empty, and goes on in the next; [`end`](Log::end) after it.
@@ -296,7 +296,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn roll(&self) -> Result<Lsn> {
-        self.engine.roll()
+        self.engine.here()?.roll()
     }
 
     /// Cuts the log back: the record at `lsn` is the last one kept. Durable on Ok, and all that is kept
@@ -319,7 +319,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn truncate_after(&self, lsn: Lsn) -> Result<()> {
-        self.engine.truncate_after(lsn)
+        self.engine.here()?.truncate_after(lsn)
     }
 
     /// What open found.
@@ -335,7 +335,8 @@ impl Log {
         &self.recovery
     }
 
-    /// Positions and counters as of now.
+    /// Positions and counters as of now. In a child that inherited the log the positions are those of the fork, and all
+    /// counters 0.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -346,7 +347,7 @@ impl Log {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.engine.stats()
+        self.engine.here().map_or_else(|_| Stats::at_fork(&self.engine), |engine| engine.stats())
     }
 
     /// Commits everything, records that the log was closed cleanly, and releases the lock. Later calls
@@ -373,16 +374,17 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&self) -> Result<()> {
-        if !self.engine.close_to_appends() {
+        let engine = self.engine.here()?;
+        if !engine.close_to_appends() {
             return Ok(());
         }
-        let closed = self.engine.sync_and_record_end(|| self.stop_threads());
-        self.engine.end_for_good(closed.is_ok());
+        let closed = engine.sync_and_record_end(|| engine.stop_threads());
+        engine.end_for_good(closed.is_ok());
         // A callback may itself wait for a ticket: all are told first. What an event says of a segment is true while it
         // is delivered, so the lock of the directory goes afterwards.
-        self.engine.tell_all();
-        self.engine.health.delivery.drain();
-        let unlocked = self.engine.unlock();
+        engine.tell_all();
+        engine.health.delivery.drain();
+        let unlocked = engine.unlock();
         closed.and(unlocked)
     }
 }

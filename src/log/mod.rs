@@ -16,6 +16,7 @@ mod engine;
 mod files;
 mod find_end;
 mod follow;
+mod fork;
 mod gather;
 mod lost;
 mod meter;
@@ -42,6 +43,7 @@ pub use blockers::{Blocker, Holder};
 pub use consumer::{Consumer, ConsumerInfo};
 use engine::Engine;
 pub use follow::{Follower, Following};
+use fork::Handle;
 #[cfg(feature = "histograms")]
 pub use meter::{Histogram, Histograms};
 pub use read::{Record, Replay};
@@ -57,6 +59,18 @@ use crate::options::Options;
 ///
 /// Dropping it without [`close`](Log::close) is a crash that loses nothing committed.
 ///
+/// # Fork
+///
+/// A log belongs to the process that opened it. In a child that forked without `exec`, every call on a handle it inherited (this
+/// one, a [`Consumer`], a [`Durable`], a [`Follower`], a [`Replay`]) is [`Error::Forked`], before any lock is taken. Dropping
+/// one there does nothing: it writes nothing, releases no lock and waits for no thread. [`Record`]s that were read before the
+/// fork stay readable, whatever the parent does to their files afterwards. [`head`](Log::head), [`durable`](Log::durable),
+/// [`end`](Log::end), [`checkpoint_lsn`](Log::checkpoint_lsn) and the positions in [`stats`](Log::stats) stay as they were at
+/// the fork.
+///
+/// Opening the log in the child is [`Error::Locked`] until the parent has closed it. The
+/// [guide](https://docs.rs/duralog) says more in its chapter *What the process and the operator may do*.
+///
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// let log = duralog::Log::open(dir.path())?;
@@ -70,8 +84,7 @@ use crate::options::Options;
 /// ```
 #[derive(Debug)]
 pub struct Log {
-    engine: Arc<Engine>,
-    worker: Worker,
+    engine: Handle,
     recovery: Recovery,
 }
 
@@ -105,45 +118,46 @@ impl Options {
     /// ```
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Log> {
         let (engine, recovery) = recover::open(self, dir.as_ref())?;
-        let engine = Arc::new(engine);
-        let worker = Worker::start(&engine)?;
-        engine.signal.wake();
-        Log { engine, worker, recovery }.watched()
+        Log::start(engine, recovery, true)
     }
 }
 
 impl Log {
-    /// Delivers what recovery had to report.
-    fn watched(self) -> Result<Log> {
-        let delivery = &self.engine.health.delivery;
+    /// `background`: with the thread that works for it.
+    fn start(engine: Engine, recovery: Recovery, background: bool) -> Result<Log> {
+        let handle = Handle::new(Arc::new(engine));
+        let engine = handle.here()?;
+        if background {
+            Worker::start(engine)?;
+            engine.signal.wake();
+        }
+        // What recovery had to report.
+        let delivery = &engine.health.delivery;
         if delivery.is_watched() {
-            delivery.start(&self.engine)?;
+            delivery.start(engine)?;
             delivery.drain();
         }
-        Ok(self)
-    }
-
-    fn stop_threads(&self) {
-        self.worker.stop(&self.engine);
-        self.engine.health.syncer.stop();
+        Ok(Log { engine: handle, recovery })
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
+        // In a child it is not the child's to end.
+        let Ok(engine) = self.engine.here() else { return };
         // As a crash: nothing is synced or written. The lock goes explicitly, since a child that is
         // just being forked holds a copy of the descriptor.
-        if self.engine.close_to_appends() {
-            self.stop_threads();
+        if engine.close_to_appends() {
+            engine.stop_threads();
             // A consumer may be making a segment.
-            drop(self.engine.upkeep.lock());
+            drop(engine.upkeep.lock());
             // A ticket outlives its log, and the thread that waits for it may be the one that syncs.
-            self.engine.end_for_good(false);
-            self.engine.tell_all();
-            self.engine.health.delivery.drain();
-            drop(self.engine.unlock());
+            engine.end_for_good(false);
+            engine.tell_all();
+            engine.health.delivery.drain();
+            drop(engine.unlock());
         }
-        self.engine.health.delivery.stop();
+        engine.health.delivery.stop();
     }
 }
 

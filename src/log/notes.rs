@@ -219,7 +219,7 @@ impl Log {
     /// # let log = duralog::Log::open(dir.path())?;
     /// let lsn = log.set_metadata(b"term 7, voted for 2")?;
     /// log.commit_to(lsn)?;
-    /// assert_eq!(log.metadata(), b"term 7, voted for 2");
+    /// assert_eq!(log.metadata()?, b"term 7, voted for 2");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_metadata(&self, metadata: &[u8]) -> Result<Lsn> {
@@ -227,21 +227,24 @@ impl Log {
             return Err(Error::MetadataTooLarge { len: metadata.len() });
         }
         let note = Note::Metadata(metadata.to_vec());
-        let lsn = self.engine.note(1 + metadata.len(), |_| Ok(Some(note.clone())))?;
+        let lsn = self.engine.here()?.note(1 + metadata.len(), |_| Ok(Some(note.clone())))?;
         lsn.ok_or(Error::Closed)
     }
 
     /// The metadata that were set last, durable or not; empty if none ever were.
     ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`].
+    ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let log = duralog::Log::open(dir.path())?;
-    /// assert!(log.metadata().is_empty());
+    /// assert!(log.metadata()?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn metadata(&self) -> Vec<u8> {
-        self.engine.tail.lock().notes.current().metadata.clone()
+    pub fn metadata(&self) -> Result<Vec<u8>> {
+        Ok(self.engine.here()?.tail.lock().notes.current().metadata.clone())
     }
 
     /// Says that everything below `lsn` has been archived, durably. From the first call on no segment that reaches
@@ -267,9 +270,10 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn archived_up_to(&self, lsn: Lsn) -> Result<()> {
+        self.engine.here()?;
         let durable = self.engine.durable();
-        if lsn.get() > durable {
-            return Err(Error::NotDurable { lsn, durable: Lsn::new(durable) });
+        if lsn > durable {
+            return Err(Error::NotDurable { lsn, durable });
         }
         self.archive(|now| {
             let further = now.archived.is_none_or(|archived| archived < lsn.get());
@@ -288,7 +292,7 @@ impl Log {
     /// # let log = duralog::Log::open(dir.path())?;
     /// log.archived_up_to(duralog::Lsn::MIN)?;
     /// log.stop_archiving()?;
-    /// assert_eq!(log.archived(), None);
+    /// assert_eq!(log.archived()?, None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop_archiving(&self) -> Result<()> {
@@ -297,19 +301,22 @@ impl Log {
 
     /// Up to where the log has been archived; None if no one archives it.
     ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`].
+    ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let log = duralog::Log::open(dir.path())?;
-    /// assert_eq!(log.archived(), None);
+    /// assert_eq!(log.archived()?, None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn archived(&self) -> Option<Lsn> {
-        self.engine.tail.lock().notes.current().archived.map(Lsn::new)
+    pub fn archived(&self) -> Result<Option<Lsn>> {
+        Ok(self.engine.here()?.tail.lock().notes.current().archived.map(Lsn::new))
     }
 
     fn archive(&self, note: impl Fn(&Notes) -> Option<Note>) -> Result<()> {
-        let engine = &self.engine;
+        let engine = self.engine.here()?;
         let cuts = engine.cuts();
         match engine.note(9, |now| Ok(note(now.current())))? {
             Some(lsn) => engine.wait_durable(lsn.get() + 1, cuts)?,

@@ -1,8 +1,5 @@
 //! A log on a simulated disk.
 
-use std::sync::Arc;
-
-use super::worker::Worker;
 use super::{Log, recover};
 use crate::error::Result;
 use crate::options::Options;
@@ -21,9 +18,7 @@ impl Options {
     pub fn open_on(self, disk: &SimDisk) -> Result<Log> {
         let (directory, background) = disk.directory();
         let (engine, recovery) = recover::open_in(directory, self)?;
-        let engine = Arc::new(engine);
-        let worker = if background { Worker::start(&engine)? } else { Worker::default() };
-        Log { engine, worker, recovery }.watched()
+        Log::start(engine, recovery, background)
     }
 }
 
@@ -43,6 +38,6 @@ impl Log {
     /// # Ok::<(), duralog::Error>(())
     /// ```
     pub fn step(&self) -> Result<()> {
-        self.engine.step()
+        self.engine.here()?.step()
     }
 }

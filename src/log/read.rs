@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::catalog::Slot;
 use super::engine::Engine;
+use super::fork::Handle;
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
@@ -64,7 +65,7 @@ impl fmt::Debug for Record {
 /// was in the log when the step began, else as if the range ended there.
 #[derive(Debug)]
 pub struct Replay<'a> {
-    engine: &'a Engine,
+    engine: &'a Handle,
     at: u64,
     to: u64,
     standing: Option<Standing>,
@@ -99,7 +100,18 @@ impl Iterator for Replay<'_> {
 
 impl std::iter::FusedIterator for Replay<'_> {}
 
-impl Replay<'_> {
+impl<'a> Replay<'a> {
+    pub(super) fn all(engine: &'a Handle) -> Replay<'a> {
+        let (at, to) = (engine.head().get(), engine.end().get());
+        Replay { engine, at, to, standing: None, done: false }
+    }
+
+    /// From the first record at or after `from` to the last one before `to`.
+    pub(super) fn of(engine: &'a Handle, from: Option<Lsn>, to: Option<Lsn>) -> Result<Replay<'a>> {
+        let (at, to) = engine.here()?.range(from, to)?;
+        Ok(Replay { engine, at, to, standing: None, done: false })
+    }
+
     /// The next record's LSN and payload, straight out of the mapping: None at the end of the range. It is faster than the
     /// iterator, which gives records that hold their segment; a payload is held only until the next call.
     ///
@@ -135,6 +147,7 @@ impl Replay<'_> {
         if self.done {
             return Ok(None);
         }
+        let engine = self.engine.here().inspect_err(|_| self.done = true)?;
         loop {
             if let Some(standing) = &mut self.standing {
                 while standing.offset < standing.limit {
@@ -150,7 +163,7 @@ impl Replay<'_> {
                     }
                 }
             }
-            if !self.go_on().inspect_err(|_| self.done = true)? {
+            if !self.go_on(engine).inspect_err(|_| self.done = true)? {
                 self.done = true;
                 return Ok(None);
             }
@@ -159,32 +172,32 @@ impl Replay<'_> {
 
     /// Leaves the segment that it stands in and goes into the next. False: the range ends here.
     #[cold]
-    fn go_on(&mut self) -> Result<bool> {
+    fn go_on(&mut self, engine: &Engine) -> Result<bool> {
         if let Some(standing) = self.standing.take() {
             let identity = standing.segment.identity();
             self.at = identity.base + identity.size;
         }
-        self.standing = self.enter()?;
+        self.standing = self.enter(engine)?;
         Ok(self.standing.is_some())
     }
 
     /// Goes into the segment at `at`, or the next one. None: the range ends before.
-    fn enter(&self) -> Result<Option<Standing>> {
-        if self.engine.health.is_closed() {
+    fn enter(&self, engine: &Engine) -> Result<Option<Standing>> {
+        if engine.health.is_closed() {
             return Err(Error::Closed);
         }
         if self.at >= self.to {
             return Ok(None);
         }
-        let Some(slot) = self.engine.catalog.at_or_after(self.at) else { return Ok(None) };
-        let head = self.engine.catalog.head();
+        let Some(slot) = engine.catalog.at_or_after(self.at) else { return Ok(None) };
+        let head = engine.catalog.head();
         if head > self.at && slot.identity().base > self.at {
             return Err(Error::Gone { lsn: Lsn::new(self.at), head: Lsn::new(head) });
         }
         if slot.start() >= self.to {
             return Ok(None);
         }
-        let segment = self.engine.pin(&slot)?;
+        let segment = engine.pin(&slot)?;
         let end = slot.end().unwrap_or(u64::MAX).min(self.to);
         if end < slot.start() {
             // Cut away since the look.
@@ -300,13 +313,8 @@ impl Engine {
         Ok(Record { segment, offset, len: head.len as usize })
     }
 
-    pub(crate) fn replay_all(&self) -> Replay<'_> {
-        let (at, to) = (self.catalog.head(), self.end());
-        Replay { engine: self, at, to, standing: None, done: false }
-    }
-
-    /// From the first record at or after `from` to the last one before `to`.
-    pub(crate) fn replay(&self, from: Option<Lsn>, to: Option<Lsn>) -> Result<Replay<'_>> {
+    /// Where a replay of a range begins and ends.
+    fn range(&self, from: Option<Lsn>, to: Option<Lsn>) -> Result<(u64, u64)> {
         if self.health.is_closed() {
             return Err(Error::Closed);
         }
@@ -314,8 +322,7 @@ impl Engine {
             from.map_or_else(|| Ok(self.catalog.head()), |from| self.from(from))?,
             to.map_or_else(|| Ok(self.end()), |to| self.from(to))?,
         );
-        let at = if from.is_some() { self.align(at)? } else { at };
-        Ok(Replay { engine: self, at, to, standing: None, done: false })
+        Ok((if from.is_some() { self.align(at)? } else { at }, to))
     }
 
     /// Where reading from `lsn` begins.

@@ -20,7 +20,7 @@ use super::lost::Lost;
 use super::meter::Meter;
 use super::notes::Noted;
 use super::waiters::Waiters;
-use super::worker::Signal;
+use super::worker::{Signal, Worker};
 use crate::Lsn;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
@@ -32,7 +32,7 @@ use crate::segment::{
     Ahead, Flow, SegmentWriter, Way, check_there, chunk, file_name, id_of, is_ours_alone,
     open_checked,
 };
-use crate::storage::{Access, Directory, Disk, create_directory};
+use crate::storage::{Access, Directory, Disk, Process, create_directory};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Condvar, Mutex};
 use crate::watermark::Watermark;
@@ -103,6 +103,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
     let started = Instant::now();
     options.validate()?;
     let path = &disk.path().to_owned();
+    let process = Process::this().map_err(|e| Error::io("mmap", path, e))?;
     if !disk.try_lock().map_err(|e| Error::io("flock", path, e))? {
         return Err(Error::Locked { dir: path.to_owned() });
     }
@@ -117,7 +118,7 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
     check_files(&*disk, &manifest)?;
     let unnamed = stale::check(&*disk, &manifest, &names, Access::Direct)?;
     let ready_lost = unnamed.lost.len() as u64;
-    let files = Files::new(disk, options, manifest.log_id);
+    let files = Files::new(disk, options, manifest.log_id, process);
     let found = match manifest.clean_end {
         Some(end) => {
             check_before(&*files.directory, &manifest, end)?;
@@ -126,6 +127,10 @@ pub(crate) fn open_in(disk: Box<dyn Directory>, options: Options) -> Result<(Eng
         None if is_new => Found::nothing(manifest.notes.clone()),
         None => find_end(&files, &manifest)?,
     };
+    // The callback of `progress` may have forked. Nothing was written so far.
+    if !files.process.is_this() {
+        return Err(Error::Forked);
+    }
     let (engine, removed) = take_over(files, manifest, &found, &unnamed, &names)?;
     let recovery = Recovery {
         head: Lsn::new(engine.catalog.head()),
@@ -428,6 +433,7 @@ fn engine(
         upkeep: Mutex::new(upkeep),
         health,
         signal: Signal::default(),
+        worker: Worker::default(),
         meter,
         end: AtomicU64::new(end),
         durable: AtomicU64::new(end),

@@ -49,7 +49,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset_to(&self, lsn: Lsn) -> Result<Lsn> {
-        self.engine.reset_to(lsn)
+        self.engine.here()?.reset_to(lsn)
     }
 
     /// Drops every record; the log goes on behind its end. As [`reset_to`](Log::reset_to), but for records that were
@@ -70,7 +70,7 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn truncate_all(&self) -> Result<()> {
-        self.engine.truncate_all()
+        self.engine.here()?.truncate_all()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counters and positions for whoever watches.
 
 use super::engine::Engine;
+use super::fork::Handle;
 use crate::Lsn;
 
 /// A look at the log, from [`Log::stats`](crate::Log::stats). Counters begin at open. Those of sealed, spare and held segments
@@ -38,6 +39,29 @@ pub struct Stats {
     /// Latencies and group sizes, if [`Options::measure`](crate::Options::measure) is on. Needs the feature `histograms`.
     #[cfg(feature = "histograms")]
     pub histograms: Option<super::Histograms>,
+}
+
+impl Stats {
+    /// What a child can know, which may take no lock.
+    pub(super) fn at_fork(log: &Handle) -> Stats {
+        Stats {
+            head: log.head(),
+            checkpoint: log.checkpoint(),
+            durable: log.durable(),
+            end: log.end(),
+            segments_sealed: 0,
+            segments_ready: 0,
+            segments_spare: 0,
+            segments_held: 0,
+            appends: 0,
+            bytes: 0,
+            syncs: 0,
+            waiting: 0,
+            records_per_sync: 0.0,
+            #[cfg(feature = "histograms")]
+            histograms: None,
+        }
+    }
 }
 
 impl Engine {

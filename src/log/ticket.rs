@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::Log;
 use super::engine::Engine;
+use super::fork::Handle;
 use super::waiters::{Key, Parker, What};
 use crate::Lsn;
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ use crate::options::SyncPolicy;
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Durable {
     /// None: it has an outcome.
-    engine: Option<Arc<Engine>>,
+    engine: Option<Handle>,
     lsn: Lsn,
     cuts: u64,
     /// What was wrong when it was made, or what it has said.
@@ -69,11 +70,10 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn when_durable(&self, lsn: Lsn) -> Durable {
-        let engine = &self.engine;
-        let (cuts, admitted) = engine.admit(lsn);
-        let (engine, outcome) = match admitted {
-            Ok(()) => (Some(Arc::clone(engine)), None),
-            Err(error) => (None, Some(Err(error))),
+        let admitted = self.engine.here().map_or_else(|error| (0, Err(error)), |e| e.admit(lsn));
+        let (engine, cuts, outcome) = match admitted {
+            (cuts, Ok(())) => (Some(self.engine.clone()), cuts, None),
+            (cuts, Err(error)) => (None, cuts, Some(Err(error))),
         };
         Durable { engine, lsn, cuts, outcome, key: None }
     }
@@ -105,7 +105,11 @@ impl Log {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_durable(&self, lsn: Lsn, f: impl FnOnce(Result<()>) + Send + 'static) {
-        let engine = &self.engine;
+        let engine = match self.engine.here() {
+            Ok(engine) => engine,
+            // There is no thread that could call it.
+            Err(error) => return f(Err(error)),
+        };
         if engine.health.delivery.start(engine).is_err() {
             engine.signal.wake();
         }
@@ -154,6 +158,7 @@ impl Durable {
     /// ```
     pub fn wait(mut self) -> Result<()> {
         if let Some(engine) = &self.engine {
+            let engine = engine.here()?;
             if engine.tickets_ask() {
                 return engine.wait_durable(self.lsn.get() + 1, self.cuts);
             }
@@ -170,6 +175,10 @@ impl Durable {
 
     fn look(&mut self, waker: &Waker) -> Option<Result<()>> {
         let Some(engine) = &self.engine else { return self.outcome.as_ref().map(copy) };
+        let engine = match engine.here() {
+            Ok(engine) => engine,
+            Err(error) => return Some(Err(error)),
+        };
         let need = self.lsn.get() + 1;
         let outcome = engine.outcome(need, self.cuts);
         if outcome.is_some() {
@@ -185,7 +194,7 @@ impl Durable {
 
     fn release(&mut self) {
         if let Some(engine) = self.engine.take() {
-            if let Some(key) = self.key.take() {
+            if let (Some(key), Ok(engine)) = (self.key.take(), engine.here()) {
                 drop(engine.leave(What::Durable, key));
             }
         }

@@ -75,20 +75,19 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn start(engine: &Arc<Engine>) -> Result<Worker> {
+    pub(crate) fn start(engine: &Arc<Engine>) -> Result<()> {
         let running = Arc::clone(engine);
         let spawned = thread::Builder::new()
             .name("duralog".into())
             .spawn(move || running.contain_thread(|_| run(&running)));
-        match spawned {
-            Ok(thread) => Ok(Worker { thread: Mutex::new(Some(thread)) }),
-            Err(e) => Err(Error::io("clone", engine.files.directory.path(), e)),
-        }
+        let path = engine.files.directory.path();
+        *engine.worker.thread.lock() = Some(spawned.map_err(|e| Error::io("clone", path, e))?);
+        Ok(())
     }
 
-    pub(crate) fn stop(&self, engine: &Engine) {
+    pub(crate) fn stop(engine: &Engine) {
         engine.signal.stop();
-        let thread = self.thread.lock().take();
+        let thread = engine.worker.thread.lock().take();
         super::syncer::join(thread);
     }
 }

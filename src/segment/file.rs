@@ -1,11 +1,8 @@
 //! A segment file: creation, recycling, opening, reading what is published, syncing.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use parking_lot::Mutex;
 
 use super::blocks::{Proven, check_written, fill, read_through};
 use super::grain::{Ahead, Way};
@@ -15,7 +12,7 @@ use crate::format::frame::{self, Head, Place};
 use crate::format::header::{self, Identity, Refusal};
 use crate::format::{self, DATA_START};
 use crate::options::SyncMethod;
-use crate::storage::{Access, Directory, File, FileId, Region, Status, Writer};
+use crate::storage::{Access, Directory, File, Mapped, Region, Status, Writer, is_mapped};
 
 const PAGE: usize = 4096;
 /// How much is read at once to warm a file, and populated at once for a reader: the size of a
@@ -43,7 +40,8 @@ pub(crate) struct Segment {
     path: PathBuf,
     file: Arc<dyn File>,
     region: Arc<Region>,
-    id: FileId,
+    /// Behind the mapping, which ends first.
+    mapped: Mapped,
     proven: Proven,
 }
 
@@ -57,32 +55,10 @@ pub(crate) enum Look {
     Nothing,
 }
 
-/// The files that this process has mapped, and how often. An instance of the log knows who holds its own
-/// segments; but a record may outlive its log, and the next one in this process must not put
-/// the file under it to another use.
-static MAPPED: Mutex<BTreeMap<FileId, usize>> = Mutex::new(BTreeMap::new());
-
-/// Whether anyone in this process has the file mapped.
-fn is_mapped(id: FileId) -> bool {
-    MAPPED.lock().contains_key(&id)
-}
-
-/// Whether a file's bytes may change in place, or its blocks be given back. Not while a record of an earlier instance may
-/// show them; and not while it has another name, under which it may lie in an archive or in a snapshot made of links.
+/// Whether a file's bytes may change in place, or its blocks be given back. Not while a record of an earlier instance, or
+/// of a child of this process, may show them; and not while it has another name, under which it may lie in an archive or in a snapshot made of links.
 pub(crate) fn is_ours_alone(status: &Status) -> bool {
     status.links == 1 && !is_mapped(status.id)
-}
-
-impl Drop for Segment {
-    fn drop(&mut self) {
-        let mut mapped = MAPPED.lock();
-        if let Some(count) = mapped.get_mut(&self.id) {
-            *count -= 1;
-            if *count == 0 {
-                mapped.remove(&self.id);
-            }
-        }
-    }
 }
 
 /// The header block and the zero word behind it, which ends the frames of an empty segment.
@@ -203,13 +179,13 @@ impl Segment {
     ) -> Result<(Arc<Segment>, Writer)> {
         let published = end.saturating_sub(identity.base);
         let id = file.status().map_err(|e| Error::io("fstat", &path, e))?.id;
+        let mapped = Mapped::new(id);
         let writer =
             file.map(identity.size, stores, published).map_err(|e| Error::io("mmap", &path, e))?;
         let region = Arc::clone(writer.region());
         let seed = identity.seed();
-        *MAPPED.lock().entry(id).or_default() += 1;
         let proven = Proven::new(proven);
-        Ok((Arc::new(Segment { identity, seed, path, file, region, id, proven }), writer))
+        Ok((Arc::new(Segment { identity, seed, path, file, region, mapped, proven }), writer))
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -264,7 +240,7 @@ impl Segment {
     pub(crate) fn check_name(&self, directory: &dyn Directory) -> Result<()> {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_named = match directory.status(name) {
-            Ok(status) => status.id == self.id,
+            Ok(status) => status.id == self.mapped.file(),
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         };
         if is_named { Ok(()) } else { Err(Error::Removed { path: self.path.clone() }) }

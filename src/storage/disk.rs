@@ -11,12 +11,13 @@ use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::file::{DiskFile, status_of};
-use super::{Access, Directory, File, Status};
+use super::{Access, Directory, File, Process, Status};
 
 #[derive(Debug)]
 pub(crate) struct Disk {
     directory: Arc<Opened>,
     path: PathBuf,
+    process: Process,
 }
 
 /// The directory as its files know it.
@@ -89,14 +90,17 @@ impl Disk {
         let directory = fs::open(path, flags, Mode::empty())?;
         let (commits_fast, by_zeros) = (OnceLock::new(), AtomicBool::new(false));
         let directory = Arc::new(Opened { fd: directory, commits_fast, by_zeros });
-        Ok(Disk { directory, path: path.to_owned() })
+        Ok(Disk { directory, path: path.to_owned(), process: Process::this()? })
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // Explicitly, also where an open failed: a child that is just being forked holds a copy of the descriptor,
-        // and with it the lock. Without a lock it changes nothing.
+        // and with it the lock. Without a lock it changes nothing. Not in that child: the lock is one for both.
+        if !self.process.is_this() {
+            return;
+        }
         fs::flock(&*self.directory, FlockOperation::Unlock).unwrap_or_default();
     }
 }

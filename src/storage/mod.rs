@@ -21,6 +21,8 @@
 mod disk;
 mod extents;
 mod file;
+mod mapped;
+mod process;
 mod region;
 mod safety;
 #[cfg(feature = "sim")]
@@ -36,6 +38,8 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 
 pub(crate) use disk::{Disk, create_directory};
+pub(crate) use mapped::{Mapped, forget, is_mapped};
+pub(crate) use process::Process;
 pub(crate) use region::{Region, Writer};
 
 /// How a file is opened.

@@ -85,7 +85,7 @@ fn p1_the_lsn_of_a_note_is_ok_after_any_cut_and_any_checkpoint() {
         all(&log, ack, Result::is_ok);
         // But not that of a record beside them, unless it was committed.
         assert_eq!(gone(&log.commit_to(x)), !committed);
-        assert_eq!(log.metadata(), b"term 7");
+        assert_eq!(log.metadata().unwrap(), b"term 7");
     }
 }
 

@@ -205,7 +205,7 @@ impl Run {
                 let lsn = self.at(*fraction).filter(|at| *at < self.model.committed);
                 let lsn = lsn.map(|at| self.model.records[at].lsn);
                 let key = Key::Consumer(*number);
-                let known = log.consumers().iter().any(|c| c.name == name(*number));
+                let known = log.consumers().unwrap().iter().any(|c| c.name == name(*number));
                 let consumer = match log.consumer(&name(*number)) {
                     Ok(consumer) => consumer,
                     Err(error) => {
@@ -229,7 +229,7 @@ impl Run {
                 }
             }
             Op::Forget(number) => {
-                if log.consumers().iter().any(|c| c.name == name(*number)) {
+                if log.consumers().unwrap().iter().any(|c| c.name == name(*number)) {
                     let said = log.consumer(&name(*number)).and_then(|consumer| consumer.remove());
                     self.said(Key::Consumer(*number), Vec::new(), said);
                 }
@@ -245,7 +245,8 @@ impl Run {
             }
             Op::Archived(fraction) => {
                 if let Some(at) = self.at(*fraction).filter(|at| *at < self.model.committed) {
-                    let lsn = self.model.records[at].lsn.max(log.archived().unwrap_or(Lsn::MIN));
+                    let lsn =
+                        self.model.records[at].lsn.max(log.archived().unwrap().unwrap_or(Lsn::MIN));
                     let said = log.archived_up_to(lsn).map(|()| Lsn::new(log.durable().get() - 1));
                     self.said(Key::Archived, lsn.get().to_le_bytes().to_vec(), said);
                     self.model.committed_to(log.durable());

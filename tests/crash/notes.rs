@@ -49,10 +49,10 @@ pub(crate) fn name(number: u8) -> String {
 fn value(log: &Log, key: &Key) -> Value {
     let lsn = |lsn: Option<Lsn>| lsn.map_or(Vec::new(), |lsn| lsn.get().to_le_bytes().to_vec());
     match key {
-        Key::Metadata => log.metadata(),
-        Key::Archived => lsn(log.archived()),
+        Key::Metadata => log.metadata().unwrap(),
+        Key::Archived => lsn(log.archived().unwrap()),
         Key::Consumer(number) => {
-            let consumers = log.consumers();
+            let consumers = log.consumers().unwrap();
             lsn(consumers.iter().find(|c| c.name == name(*number)).map(|c| c.position))
         }
     }
@@ -125,10 +125,10 @@ impl Told {
             *said = Said { versions: vec![(Some(Lsn::MIN), found)], owed: 0 };
         }
         // Nothing that no one said.
-        let names = log.consumers().into_iter().map(|consumer| consumer.name);
+        let names = log.consumers().unwrap().into_iter().map(|consumer| consumer.name);
         let said = |number| self.0.contains_key(&Key::Consumer(number));
         assert!(names.into_iter().all(|found| (0..=255).any(|n| name(n) == found && said(n))));
-        assert!(log.metadata().is_empty() || self.0.contains_key(&Key::Metadata));
-        assert!(log.archived().is_none() || self.0.contains_key(&Key::Archived));
+        assert!(log.metadata().unwrap().is_empty() || self.0.contains_key(&Key::Metadata));
+        assert!(log.archived().unwrap().is_none() || self.0.contains_key(&Key::Archived));
     }
 }

@@ -51,7 +51,7 @@ fn p1_p10_retention_by_bytes_keeps_what_a_consumer_needs() {
         drop((hand, log));
         bench.crash(|log, found| {
             // What went had been acknowledged, and that lasts.
-            let position = log.consumers()[0].position;
+            let position = log.consumers().unwrap()[0].position;
             let gone = diary
                 .told
                 .iter()

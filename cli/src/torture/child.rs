@@ -98,7 +98,7 @@ impl<'a> Child<'a> {
 
     fn live(mut self) -> Done {
         let mut log = self.open(false)?;
-        self.metadata = metadata_number(self.args.seed, &log.metadata()).unwrap_or(0);
+        self.metadata = metadata_number(self.args.seed, &log.metadata()?).unwrap_or(0);
         loop {
             let done = match self.epoch(&log) {
                 Ok(ends) => self.alone(&mut log, &ends),

@@ -64,11 +64,11 @@ fn tell(log: &Log, seed: u64, voice: &Voice) -> Result<(), Error> {
             None => voice.broken("P2", format!("bytes that no one appended, at LSN {lsn}"))?,
         }
     }
-    let consumer = log.consumers().into_iter().find(|consumer| consumer.name == CONSUMER);
+    let consumer = log.consumers()?.into_iter().find(|consumer| consumer.name == CONSUMER);
     if let Some(consumer) = consumer {
         voice.say(&Said::Position(consumer.position.get()))?;
     }
-    match metadata_number(seed, &log.metadata()) {
+    match metadata_number(seed, &log.metadata()?) {
         Some(n) => voice.say(&Said::Number(n)),
         None => voice.broken("P2", "metadata that no one set"),
     }

@@ -241,7 +241,7 @@ fn consumers_are_shown_and_can_be_forgotten() {
     engine.close().unwrap();
     log.ok("consumers", &["--remove", "slow \x1b[31m"], "");
     assert!(log.fails(1, "consumers", &["--remove", "slow"]).contains("no consumer"));
-    assert_eq!(Log::open(log.path()).unwrap().consumers().len(), 1);
+    assert_eq!(Log::open(log.path()).unwrap().consumers().unwrap().len(), 1);
     log.ok("checkpoint", &["--to-slowest"], "");
     assert!(log.inspect()["checkpoint"].as_u64().unwrap() > last.get());
 }

@@ -150,7 +150,7 @@ fn p5_consumers_go_on_with_the_first_record_that_they_had_not_done() {
     let new = dir.path().join("new");
     log.ok("repair", &["--into", new.to_str().unwrap()], "");
     let repaired = Log::open(&new).unwrap();
-    assert_eq!(repaired.metadata(), b"term 7");
+    assert_eq!(repaired.metadata().unwrap(), b"term 7");
     for (name, next) in [("early", Some(13)), ("late", Some(151)), ("all", None), ("new", Some(0))]
     {
         let position = repaired.consumer(name).unwrap().position().unwrap();

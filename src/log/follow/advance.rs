@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::frame::{Head, Kind};
 use crate::log::catalog::Slot;
-use crate::log::engine::Engine;
+use crate::log::fork::Handle;
 use crate::log::read::Standing;
 use crate::segment::{Look, Segment};
 use crate::sync::atomic::Ordering;
@@ -17,6 +17,7 @@ impl Follower {
     /// Goes to the next record: its offset in the segment stood in, and its length. None: there is none yet.
     #[inline]
     pub(super) fn advance(&mut self) -> Result<Option<(u64, usize)>> {
+        self.engine.here()?;
         loop {
             if let Some(Place { slot, standing, shown }) = &mut self.place {
                 let until = standing.segment.base() + standing.limit;
@@ -49,7 +50,7 @@ impl Follower {
     #[cold]
     fn more(&mut self) -> Result<bool> {
         loop {
-            let ended = self.engine.health.ended();
+            let ended = self.engine.here()?.health.ended();
             let bound = self.reach();
             self.check_cut()?;
             if let Some(Place { slot, standing, .. }) = &mut self.place {
@@ -92,7 +93,9 @@ impl Follower {
     /// Goes into the segment at `at`, or the next one, if it has something to show. False: there is none.
     fn go_in(&mut self, bound: u64) -> Result<bool> {
         loop {
-            let Some(slot) = self.engine.catalog.at_or_after(self.at) else { return Ok(false) };
+            let Some(slot) = self.engine.here()?.catalog.at_or_after(self.at) else {
+                return Ok(false);
+            };
             self.check_passed(&slot)?;
             if slot.start().max(self.at) >= bound {
                 return Ok(false);
@@ -115,10 +118,10 @@ impl Follower {
         if let Some(segment) = slot.joined() {
             return Ok(segment);
         }
-        let pinned = slot.pin(&self.engine.files);
+        let pinned = slot.pin(&self.engine.here()?.files);
         // Behind the end of this instance the file may be the next one's, recycled already: that one leaves alone
         // what had been mapped before.
-        if self.engine.health.is_over() { Err(Error::Closed) } else { pinned }
+        if self.engine.here()?.health.is_over() { Err(Error::Closed) } else { pinned }
     }
 
     /// A cut below what was shown: that must not be passed over in silence.
@@ -134,19 +137,23 @@ impl Follower {
     /// `next` comes next. If the window in which it goes on is not there, a checkpoint may have taken records away.
     /// Its position moves before the segments go.
     pub(super) fn check_passed(&self, next: &Slot) -> Result<()> {
-        let passed = || self.engine.checkpoint.load(Ordering::Acquire) > self.shown;
+        let engine = self.engine.here()?;
+        let passed = || engine.checkpoint.load(Ordering::Acquire) > self.shown;
         if next.identity().base > self.at && passed() { self.gone() } else { Ok(()) }
     }
 
     #[cold]
     pub(super) fn gone(&self) -> Result<()> {
-        Err(Error::Gone { lsn: self.position(), head: Lsn::new(self.engine.catalog.head()) })
+        Err(Error::Gone {
+            lsn: self.position(),
+            head: Lsn::new(self.engine.here()?.catalog.head()),
+        })
     }
 }
 
 /// The frame where there must be one.
 #[cold]
-fn frame(engine: &Engine, standing: &mut Standing) -> Result<Head> {
+fn frame(engine: &Handle, standing: &mut Standing) -> Result<Head> {
     loop {
         match standing.segment.look(standing.offset, standing.populated) {
             Look::Frame(head) => return Ok(head),
@@ -157,7 +164,7 @@ fn frame(engine: &Engine, standing: &mut Standing) -> Result<Head> {
                 standing.populated = read.min(published).max(end);
             }
             // Behind the end of this instance another process may have put the file to use.
-            Look::Nothing if engine.health.is_over() => return Err(Error::Closed),
+            Look::Nothing if engine.here()?.health.is_over() => return Err(Error::Closed),
             Look::Nothing => return Err(standing.damage()),
         }
     }

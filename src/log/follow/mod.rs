@@ -15,6 +15,7 @@ pub use wait::Following;
 use super::Log;
 use super::catalog::Slot;
 use super::engine::Engine;
+use super::fork::Handle;
 use super::read::{Record, Standing};
 use super::waiters::{Key, Parker, What};
 use crate::error::{Error, Result};
@@ -60,7 +61,7 @@ use crate::{Lsn, walk};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Follower {
-    engine: Arc<Engine>,
+    engine: Handle,
     what: What,
     /// Where it goes on when it stands nowhere: a frame, or the base of a window.
     at: u64,
@@ -119,7 +120,8 @@ impl Log {
     }
 }
 
-pub(super) fn follow(engine: &Arc<Engine>, from: Lsn) -> Result<Follower> {
+pub(super) fn follow(handle: &Handle, from: Lsn) -> Result<Follower> {
+    let engine = handle.here()?;
     if engine.health.is_closed() {
         return Err(Error::Closed);
     }
@@ -130,7 +132,7 @@ pub(super) fn follow(engine: &Arc<Engine>, from: Lsn) -> Result<Follower> {
     }
     let shown_in = engine.catalog.find(at).filter(|slot| slot.start() < at);
     let follower = Follower {
-        engine: Arc::clone(engine),
+        engine: handle.clone(),
         what: What::Durable,
         at: engine.align(at)?,
         shown: at,

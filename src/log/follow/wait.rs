@@ -46,34 +46,36 @@ impl Follower {
 
     pub(super) fn reach(&self) -> u64 {
         match self.what {
-            What::Durable => self.engine.durable(),
-            What::Published => self.engine.end(),
+            What::Durable => self.engine.durable().get(),
+            What::Published => self.engine.end().get(),
         }
     }
 
     fn has_moved(&self) -> bool {
-        self.reach() > self.bound || self.engine.health.ended().is_some()
+        self.reach() > self.bound
+            || self.engine.here().map_or(true, |engine| engine.health.ended().is_some())
     }
 
     /// Has `waker` woken when the log goes beyond `bound`, or ends. The caller looks again afterwards.
     fn seat(&mut self, waker: Waker) {
         self.unseat();
+        let Ok(engine) = self.engine.here() else { return };
         // Without anyone to tell of a failure it would be told when the log is dropped.
-        drop(self.engine.health.syncer.ask(&self.engine, 0));
+        drop(engine.health.syncer.ask(engine, 0));
         let need = self.bound.saturating_add(1);
-        self.key = Some(self.engine.enter(self.what, None, need, waker));
+        self.key = Some(engine.enter(self.what, None, need, waker));
     }
 
     pub(super) fn unseat(&mut self) {
-        if let Some(key) = self.key.take() {
-            drop(self.engine.leave(self.what, key));
+        if let (Some(key), Ok(engine)) = (self.key.take(), self.engine.here()) {
+            drop(engine.leave(self.what, key));
         }
     }
 
     /// Whether the iterator ends as it should: closed, and all was shown.
     fn is_through(&self, error: &Error) -> bool {
-        let health = &self.engine.health;
-        matches!(error, Error::Closed) && health.is_whole() && self.bound >= self.reach()
+        let is_whole = self.engine.here().is_ok_and(|engine| engine.health.is_whole());
+        matches!(error, Error::Closed) && is_whole && self.bound >= self.reach()
     }
 
     /// What an iterator makes of it: it ends after an error.
