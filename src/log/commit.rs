@@ -389,31 +389,31 @@ mod tests {
     #[test]
     fn a_cut_goes_before_those_who_would_sync() {
         let dir = tempfile::tempdir().unwrap();
-        let log = Arc::new(crate::Log::open(dir.path()).unwrap());
+        let log = crate::Log::open(dir.path()).unwrap();
+        let engine = Arc::clone(log.engine.here().unwrap());
         let end = log.append(b"one").unwrap().get() + 1;
         // A sync is under way. A cut waits for it, asleep; then it has ended, and no one has been woken.
-        log.engine.group.state.lock().led = true;
-        let cutter = Arc::clone(&log);
-        let cutter = std::thread::spawn(move || cutter.engine.while_leading(|| Ok(None)));
-        while log.engine.group.state.lock().preferred == 0 {
+        engine.group.state.lock().led = true;
+        let cutter = Arc::clone(&engine);
+        let cutter = std::thread::spawn(move || cutter.while_leading(|| Ok(None)));
+        while engine.group.state.lock().preferred == 0 {
             std::thread::yield_now();
         }
-        log.engine.group.state.lock().led = false;
-        let committer = Arc::clone(&log);
-        let committer =
-            std::thread::spawn(move || committer.engine.wait_durable(end, committer.engine.cuts()));
+        engine.group.state.lock().led = false;
+        let committer = Arc::clone(&engine);
+        let committer = std::thread::spawn(move || committer.wait_durable(end, committer.cuts()));
         loop {
-            let state = log.engine.group.state.lock();
+            let state = engine.group.state.lock();
             assert!(!state.led && state.syncs == 0, "the committer syncs first");
-            if log.engine.group.waiting.load(Ordering::Relaxed) == 1 {
+            if engine.group.waiting.load(Ordering::Relaxed) == 1 {
                 break;
             }
             drop(state);
             std::thread::yield_now();
         }
-        log.engine.group.synced.notify_all();
+        engine.group.synced.notify_all();
         cutter.join().unwrap().unwrap();
         committer.join().unwrap().unwrap();
-        assert_eq!(log.engine.syncs().0, 1);
+        assert_eq!(engine.syncs().0, 1);
     }
 }

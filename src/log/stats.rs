@@ -109,12 +109,12 @@ mod tests {
         let log = Arc::new(crate::Log::open(dir.path()).unwrap());
         log.append_durable(b"one").unwrap();
         log.roll().unwrap();
-        let _upkeep = log.engine.upkeep.lock();
+        let _upkeep = log.engine.here().unwrap().upkeep.lock();
         let (looks, looked) = mpsc::channel();
         let looking = Arc::clone(&log);
         std::thread::spawn(move || looks.send((looking.stats().end, looking.blockers())));
         let (end, blockers) = looked.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(end, log.end());
-        assert_eq!(blockers.len(), 1);
+        assert_eq!(blockers.unwrap().len(), 1);
     }
 }
