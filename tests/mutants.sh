@@ -403,4 +403,5 @@ mutant child-not-noticed-by-the-library src/storage/process.rs 's/word.store\(0,
 mutant lock-released-by-a-child src/log/fork.rs 's/if self.process.is_this\(\) \{/if true {/' --test fork p8_
 mutant mapped-at-a-fork-recycled src/storage/mapped.rs 's/let forked = self.forks != forks\(\);/let forked = false;/' --test fork p10_
 mutant open-goes-on-in-a-child src/log/recover.rs 's/if !files.process.is_this\(\) \{/if false {/' --test fork p8_
+interleaved floor-not-raised-by-a-reset src/log/notes.rs 's/self\.floor = self\.floor\.max\(\*there\.start\(\)\);//' p2_no_consumer
 exit $survived
