@@ -232,8 +232,8 @@ mutant watermark-not-kept src/log/commit.rs 's/noted = state.watermark.*$//; s/,
 mutant seal-before-the-sync src/log/change.rs 's/end.filter\(\|end\| \*end <= durable\)/end/' $sim power_cut
 mutant recovered-tail-not-synced src/log/find_end.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)\?;//' $sim power_cut
 mutant cache-trusted-at-open src/log/find_end.rs 's/file.drop_cache\(\).*;//; s/Access::Direct/Access::Read/' $sim faults
-mutant failed-sync-retried src/log/commit.rs 's/self.files.sync\(&active, dirty\)/self.files.sync(\&active, dirty.clone()).or_else(|_| self.files.sync(\&active, dirty))/' $sim faults
-mutant failed-sync-of-a-rolled-segment-ignored src/log/commit.rs 's/self.files.sync\(segment, dirty\).map_err\(\|e\| self.health.poison\(e\)\)\?;/drop(self.files.sync(segment, dirty));/' $sim faults
+mutant failed-sync-retried src/log/commit.rs 's/self.files.sync\(&active, dirty, false\)/self.files.sync(\&active, dirty.clone(), false).or_else(|_| self.files.sync(\&active, dirty, false))/' $sim faults
+mutant failed-sync-of-a-rolled-segment-ignored src/log/commit.rs 's/self.files.sync\(segment, dirty, true\).map_err\(\|e\| self.health.poison\(e\)\)\?;/drop(self.files.sync(segment, dirty, true));/' $sim faults
 mutant manifest-not-synced src/manifest.rs 's/file.sync\(\).map_err\(\|e\| Error::io\("fdatasync", &path, e\)\)$/Ok(())/' $sim enumerated
 mutant manifest-rename-not-synced src/manifest.rs 's/directory.sync\(\).map_err\(\|e\| unknown\("fsync of the directory", e\)\)/Ok(())/' $sim enumerated
 mutant new-segment-not-synced src/segment/file.rs 's/\.and_then\(\|\(\)\| file.sync\(\).map_err\(.*\)\)$//' $sim enumerated

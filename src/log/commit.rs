@@ -266,11 +266,11 @@ impl Engine {
         let durable = self.durable();
         for segment in &rolled {
             let dirty = durable.saturating_sub(segment.base())..segment.published();
-            self.files.sync(segment, dirty).map_err(|e| self.health.poison(e))?;
+            self.files.sync(segment, dirty, true).map_err(|e| self.health.poison(e))?;
         }
         if end > active.base() + DATA_START {
             let dirty = durable.saturating_sub(active.base())..end - active.base();
-            self.files.sync(&active, dirty).map_err(|e| self.health.poison(e))?;
+            self.files.sync(&active, dirty, false).map_err(|e| self.health.poison(e))?;
         }
         if !rolled.is_empty() {
             let last = rolled.last().map_or(0, |segment| segment.base());

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
@@ -10,7 +11,11 @@ use crate::format::manifest::{Entry, State};
 use crate::options::{Options, SyncMethod, SyncPolicy, WriteMethod};
 use crate::segment::{Grain, Segment, SegmentWriter, Way, bulk, file_name, is_ours_alone};
 use crate::storage::{Access, Directory, File, Process, forget};
+use crate::sync::{Instant, Mutex};
 use crate::watermark::Watermark;
+
+/// How long what is synced may go to a file that someone has removed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A few milliseconds of a disk's time: a commit that comes then has little left to wait for.
 const BACKGROUND: u64 = 8 << 20;
@@ -25,6 +30,8 @@ pub(crate) struct Files {
     /// With so many bytes between two syncs nothing is filled ahead.
     bulk: u64,
     pub(crate) process: Process,
+    /// When a sync last looked for the name of the active segment.
+    looked: Mutex<Option<Instant>>,
 }
 
 /// Numbers not yet used, and files without a use. Only the holder of the upkeep lock has it.
@@ -62,7 +69,7 @@ impl Files {
             options.sync_method = SyncMethod::Fdatasync;
         }
         let bulk = bulk(directory.has_journal());
-        Files { directory, options, log_id, way, bulk, process }
+        Files { directory, options, log_id, way, bulk, process, looked: Mutex::new(None) }
     }
 
     /// Makes the next segment: a recycled file if there is one, else a new one; on the disk with its
@@ -175,10 +182,20 @@ impl Files {
         Ok(SegmentWriter::new(segment, writer, end - entry.base, self.way, grain))
     }
 
-    /// Makes `dirty` of a segment durable, and sees to it that it can be found.
-    pub(crate) fn sync(&self, segment: &Segment, dirty: Range<u64>) -> Result<()> {
+    /// Makes `dirty` of a segment durable, and sees to it that it can be found: always, if it is `full` and so not synced
+    /// again; else once a second, since a commit that looks takes 1.4 times as long on a fast disk (measured).
+    pub(crate) fn sync(&self, segment: &Segment, dirty: Range<u64>, full: bool) -> Result<()> {
         segment.sync(self.options.sync_method, dirty)?;
-        segment.check_name(&*self.directory)
+        if full || self.look_is_due() { segment.check_name(&*self.directory) } else { Ok(()) }
+    }
+
+    fn look_is_due(&self) -> bool {
+        let mut looked = self.looked.lock();
+        let due = looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
+        if due {
+            *looked = Some(Instant::now());
+        }
+        due
     }
 
     pub(crate) fn open_watermark(&self) -> Result<Option<Watermark>> {

@@ -191,7 +191,7 @@ impl Engine {
         for segment in kept {
             // Whole: what is dirty in it is not worth knowing here.
             let whole = 0..segment.published();
-            self.files.sync(segment, whole).map_err(|e| self.health.poison(e))?;
+            self.files.sync(segment, whole, true).map_err(|e| self.health.poison(e))?;
         }
         let change = Change { cut: Some(cut), ..Change::default() };
         self.write_manifest_locked(upkeep, &change, &tail)?;

@@ -1,5 +1,6 @@
 //! A moment without a free descriptor.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
@@ -47,19 +48,29 @@ fn p7_a_moment_without_descriptors_ends_no_log() {
         idle.append_durable(b"before").unwrap();
         let dir = home.path().join("busy");
         let log = busy_log(&dir, way);
-        let mut appended = 0;
-        let mut append = |log: &Log| log.append(&[7; 1000]).map(|_| appended += 1);
+        let appended = Cell::new(0);
+        let append = |log: &Log| log.append(&[7; 1000]).map(|_| appended.set(appended.get() + 1));
         append(&log).unwrap();
 
-        let held = hog();
+        let mut held = hog();
         // Into the ready segments, and then there is no file to go on in.
         let error =
             (0..10_000).find_map(|_| append(&log).err()).expect("no segment without a file");
         assert!(is_short(&error), "{way:?}: {error}");
-        assert!(is_short(&append(&log).unwrap_err()), "{way:?}: not final");
+        // Not final. It may even go on: what had a descriptor open at that moment may have closed it.
+        assert!(append(&log).err().is_none_or(|error| is_short(&error)), "{way:?}");
         log.commit().unwrap();
-        assert!(is_short(&log.checkpoint(log.durable()).unwrap_err()), "{way:?}");
-        assert!(is_short(&log.truncate_all().unwrap_err()), "{way:?}");
+        // The worker may have had one open when they were taken, and closed it since.
+        let mut short = |call: &dyn Fn() -> Result<(), Error>| {
+            (0..1000).find_map(|_| {
+                held.extend(hog());
+                call().err()
+            })
+        };
+        let error = short(&|| log.checkpoint(log.durable()).map(drop)).expect("no descriptor");
+        assert!(is_short(&error), "{way:?}: {error}");
+        let error = short(&|| log.truncate_all().map(|()| appended.set(0))).expect("no descriptor");
+        assert!(is_short(&error), "{way:?}: {error}");
         // For the worker to look round some more.
         std::thread::sleep(Duration::from_millis(100));
         idle.append_durable(b"meanwhile").unwrap();
@@ -75,6 +86,6 @@ fn p7_a_moment_without_descriptors_ends_no_log() {
         drop(log);
         let log = busy_log(&dir, way);
         assert_eq!(log.recovery().tail, duralog::Tail::Clean);
-        assert_eq!(log.replay().map(Result::unwrap).count(), appended, "{way:?}");
+        assert_eq!(log.replay().map(Result::unwrap).count(), appended.get(), "{way:?}");
     }
 }
