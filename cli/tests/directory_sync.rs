@@ -97,3 +97,23 @@ fn p1_the_name_of_the_directory_itself_is_synced_before_anything_is_in_it() {
         assert!(synced.unwrap() < first.unwrap(), "{calls}");
     }
 }
+
+#[test]
+fn p1_each_directory_on_the_way_is_synced_by_name_before_anything_is_in_it() {
+    if !can_trace() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let above = dir.path().canonicalize().unwrap();
+    let lines = above.join("lines");
+    std::fs::write(&lines, "one\n").unwrap();
+    let log = above.join("a/b/log");
+    let Some(calls) = traced(&above, &["append", log.to_str().unwrap()], &lines) else { return };
+    let calls: Vec<&str> = calls.lines().collect();
+    let first = calls.iter().position(|call| call.contains("O_CREAT") && call.contains("/log>"));
+    for parent in [above.clone(), above.join("a"), above.join("a/b")] {
+        let name = format!("<{}>)", parent.display());
+        let synced = |call: &&str| call.contains(" fsync(") && call.contains(&name);
+        assert!(calls[..first.unwrap()].iter().any(synced), "{name}: {calls:?}");
+    }
+}

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::options::Options;
 
 impl Log {
-    /// Opens the log in `dir` with the default [`Options`]; creates it if there is none.
+    /// Opens the log in `dir` with the default [`Options`]; creates it, and each directory on the way to it, if there is none.
     ///
     /// # Errors
     ///

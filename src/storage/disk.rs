@@ -61,8 +61,27 @@ impl Opened {
     }
 }
 
-/// Creates the directory, mode 0700. Ok if it is there already.
+/// Creates the directory and each parent that is missing, mode 0700. Ok if it is there already.
+///
+/// The parent's own name is made durable before anything is made in it, so that whatever a kill in between leaves, a
+/// directory that exists has a parent that a power cut does not take. Its own name is synced by whoever puts something in it.
 pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    if fs::stat(path).is_ok() {
+        return Ok(());
+    }
+    let parent = path.parent().map(|parent| match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    });
+    if let Some(parent) = parent {
+        create_directory(parent)?;
+        match Disk::open(parent) {
+            Ok(parent) => parent.sync_own_name()?,
+            // One that can be passed through but not read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
+    }
     match fs::mkdir(path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),

@@ -20,6 +20,7 @@ mod descriptors;
 mod links;
 mod locked;
 mod owners;
+mod parents;
 #[path = "../real_fs/process.rs"]
 mod process;
 mod removed;
