@@ -5,6 +5,7 @@
 //! a reader would stop short of them without a word. So everyone that goes by a manifest asks here first, and recovery removes
 //! only what is found free here.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::format::header::{Identity, Refusal, SPARE_MAGIC};
 use crate::format::manifest::{Manifest, State};
 use crate::segment::scan::{Scan, Step, Why, Window};
 use crate::segment::{file_name, id_of, open_checked};
-use crate::storage::{Access, Directory, File};
+use crate::storage::{Access, Directory, File, is_of_the_caller};
 use crate::walk;
 
 /// What to do is part of the words: nothing else is wrong with the log.
@@ -63,7 +64,7 @@ pub(crate) fn check(
     access: Access,
 ) -> Result<Files> {
     let old = |what: &str| damage(directory.path().join(crate::manifest::NAME), None, what);
-    if let Some(what) = went_on(directory, manifest, access) {
+    if let Some(what) = went_on(directory, manifest, access)? {
         return Err(old(&what));
     }
     let lost = lost(directory, manifest)?;
@@ -100,7 +101,7 @@ pub(crate) fn why_old<'a>(
     let is_newer =
         |id: &u64| matches!(look(directory, manifest, *id, Access::Read), Ok(Some(Unnamed::Newer)));
     let newer = unnamed(manifest, names).filter(is_newer).max().map(is_older);
-    newer.or_else(|| went_on(directory, manifest, Access::Read))
+    newer.or_else(|| went_on(directory, manifest, Access::Read).unwrap_or_default())
 }
 
 fn is_older(id: u64) -> String {
@@ -203,23 +204,41 @@ fn is_at_a_frame(scan: &mut Scan) -> std::io::Result<bool> {
 }
 
 /// At a clean end, and in the segments made ready after it, nothing was ever appended: the next open replaces the manifest
-/// before it appends. What is wrong with such a segment as a whole is not said here.
-fn went_on(directory: &dyn Directory, manifest: &Manifest, access: Access) -> Option<String> {
-    let end = manifest.clean_end?;
+/// before it appends. What is wrong with such a segment as a whole is not said here. For an open, one that cannot be read is
+/// an error: it would write over what is there. A reader meets it where it comes to it, unless nothing can be read at all.
+fn went_on(
+    directory: &dyn Directory,
+    manifest: &Manifest,
+    access: Access,
+) -> Result<Option<String>> {
+    let counts = |error: &io::Error| access == Access::Direct || is_of_the_caller(error);
+    let Some(end) = manifest.clean_end else { return Ok(None) };
     let open = manifest.segments.iter().enumerate().filter(|(_, e)| e.state != State::Sealed);
     for (index, entry) in open {
-        let Ok(mut scan) = walk::scan(directory, manifest, index, access) else { continue };
+        let mut scan = match walk::scan(directory, manifest, index, access) {
+            Ok(scan) => scan,
+            Err(Error::Io { op, path, source }) if counts(&source) => {
+                return Err(Error::Io { op, path, source });
+            }
+            Err(_) => continue,
+        };
         let at = if entry.state == State::Active { end } else { entry.base + DATA_START };
         scan.bound = None;
         scan.begin_small();
         scan.go_to(at - entry.base);
-        if is_at_a_frame(&mut scan).is_ok_and(|is_there| is_there) {
-            return Some(format!(
-                "it says that the log was closed at LSN {end}, and it went on at {at}"
-            ));
+        match is_at_a_frame(&mut scan) {
+            Ok(true) => {
+                return Ok(Some(format!(
+                    "it says that the log was closed at LSN {end}, and it went on at {at}"
+                )));
+            }
+            Err(error) if counts(&error) => {
+                return Err(Error::io("pread", directory.path().join(file_name(entry.id)), error));
+            }
+            Ok(false) | Err(_) => {}
         }
     }
-    None
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -286,7 +286,7 @@ impl Catalog {
     pub(crate) fn bytes_below(&self, lsn: u64) -> u64 {
         let slots = self.slots.read();
         let beyond =
-            slots.list.iter().rev().take_while(|slot| !slot.end().is_some_and(|end| end <= lsn));
+            slots.list.iter().rev().take_while(|slot| slot.end().is_none_or(|end| end > lsn));
         slots.bytes - beyond.map(|slot| slot.identity.size).sum::<u64>()
     }
 

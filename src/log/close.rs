@@ -1,5 +1,7 @@
 //! The end of an instance.
 
+use std::sync::Arc;
+
 use super::change::Change;
 use super::engine::Engine;
 use super::worker::Worker;
@@ -29,6 +31,9 @@ impl Engine {
             // on in this segment, so it is to find the log as after a crash.
             return Ok(());
         }
+        // No sync may have looked since someone removed it: a clean end in a file that is not there shuts the log.
+        let active = Arc::clone(self.tail.lock().writer.segment());
+        active.check_name(&*self.files.directory).map_err(|e| self.health.poison(e))?;
         let change = Change { clean_end: Some(self.end()), ..Default::default() };
         self.write_manifest(&mut upkeep, &change)?;
         // On a full disk that took the reserve, and the next opening needs it: before another program takes the room.

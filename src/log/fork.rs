@@ -55,7 +55,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         if self.here().is_err() {
             // One more that no one drops: so no handle is the last.
-            let _ = ManuallyDrop::new(Arc::clone(&self.engine));
+            let _kept = ManuallyDrop::new(Arc::clone(&self.engine));
         }
     }
 }

@@ -125,8 +125,9 @@ impl Options {
 impl Log {
     /// `background`: with the thread that works for it.
     fn start(engine: Engine, recovery: Recovery, background: bool) -> Result<Log> {
-        let handle = Handle::new(Arc::new(engine));
-        let engine = handle.here()?;
+        // Whole before its first thread: if a later one cannot be started, the drop ends the first and gives up the lock.
+        let log = Log { engine: Handle::new(Arc::new(engine)), recovery };
+        let engine = log.engine.here()?;
         if background {
             Worker::start(engine)?;
             engine.signal.wake();
@@ -137,7 +138,7 @@ impl Log {
             delivery.start(engine)?;
             delivery.drain();
         }
-        Ok(Log { engine: handle, recovery })
+        Ok(log)
     }
 }
 

@@ -193,6 +193,7 @@ impl Engine {
             self.write_manifest_locked(&mut upkeep, &change, &tail)?;
             tail.notes.add_settled(&note);
             drop(tail);
+            self.loosen_sealed(&mut upkeep);
             self.keep_reserve(&mut upkeep);
             return Ok(Some(Lsn::new(end - 1)));
         }

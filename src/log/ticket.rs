@@ -202,7 +202,7 @@ impl Durable {
 }
 
 fn copy(outcome: &Result<()>) -> Result<()> {
-    outcome.as_ref().map(|()| ()).map_err(Error::copy)
+    outcome.as_ref().copied().map_err(Error::copy)
 }
 
 impl Future for Durable {

@@ -132,8 +132,10 @@ impl Engine {
         }
     }
 
-    /// The segment to be read in, and where the next piece of it begins.
+    /// The segment to be read in, and where the next piece of it begins. None once the log has ended: then nothing is read
+    /// in, and the worker would ask again without a pause.
     pub(crate) fn cold(&self) -> Option<(Identity, u64)> {
+        self.health.check().ok()?;
         let tail = self.tail.lock();
         let mut writers = [&tail.writer].into_iter().chain(&tail.ready);
         writers.find_map(|writer| Some((*writer.segment().identity(), writer.to_warm()?)))
@@ -239,9 +241,9 @@ impl Engine {
         let size = self.files.options.segment_size;
         let made = self.files.make_segment(&mut upkeep.stock, size);
         let mut made = made.map_err(|e| self.health.unless_unchanged(e))?;
-        while self.files.way == Way::Store {
-            // All goes in by stores, and none may meet what was not read. Elsewhere the worker reads it in.
-            let Some(from) = made.to_warm() else { break };
+        // All goes in by stores, and none may meet what was not read. Elsewhere the worker reads it in.
+        let unread = |made: &SegmentWriter| made.to_warm().filter(|_| self.files.way == Way::Store);
+        while let Some(from) = unread(&made) {
             let read = self.read_in(made.segment().identity(), from);
             self.note_read(&mut made, read)?;
         }

@@ -90,6 +90,19 @@ fn p1_a_full_segment_that_was_removed_before_its_sync_is_not_acknowledged() {
     assert!(log.durable() <= first);
 }
 
+/// No sync need have looked since.
+#[test]
+fn p1_no_clean_end_is_written_for_a_segment_that_was_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("log");
+    let log = small().open(&dir).unwrap();
+    append(&log, 0, 10);
+    log.commit().unwrap();
+    let active = &named(&dir, ".seg")[0];
+    fs::remove_file(active).unwrap();
+    assert!(is_removed(&log.close().unwrap_err(), active));
+}
+
 #[test]
 fn what_is_synced_in_the_background_meets_it_too() {
     let home = tempfile::tempdir().unwrap();

@@ -73,7 +73,7 @@ impl Parent {
 
     /// Until the parent says so, or is no more.
     pub fn wait(&mut self) {
-        let _ = self.says.read(&mut [0]);
+        drop(self.says.read(&mut [0]));
     }
 }
 
@@ -93,7 +93,7 @@ pub fn fork(by: By, what: impl FnOnce(&mut Parent) -> String) -> Child {
         let said = catch_unwind(AssertUnwindSafe(|| what(&mut parent)));
         let said = said.unwrap_or_else(|_| "it panicked".to_owned());
         for part in [b"=", said.as_bytes(), b"\0"] {
-            let _ = parent.hears.write_all(part);
+            drop(parent.hears.write_all(part));
         }
         // SAFETY: ends the process, and runs nothing else of it.
         unsafe { libc::_exit(0) }

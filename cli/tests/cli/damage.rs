@@ -159,7 +159,7 @@ fn p5_an_old_manifest_is_an_error_in_each_command() {
     let (segment, manifest) =
         (log.path().join("0000000000000001.seg"), log.path().join("MANIFEST"));
     let old = [&segment, &manifest].map(|path| std::fs::read(path).unwrap());
-    log.ok("append", &size, &format!("{}\n", "x".repeat(9000)).repeat(5));
+    log.ok("append", &size, format!("{}\n", "x".repeat(9000)).repeat(5));
     std::fs::write(segment, &old[0]).unwrap();
     std::fs::write(manifest, &old[1]).unwrap();
     // Not on every file system is there one.
