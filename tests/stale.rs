@@ -16,6 +16,9 @@ use std::path::Path;
 use duralog::inspect::{Found, Inspector, Salvage};
 use duralog::{Error, Log, Lsn, Options, Reader};
 
+/// What someone does to a file.
+type Act = fn(&Path);
+
 type Files = BTreeMap<String, Vec<u8>>;
 
 const MANIFEST: &str = "MANIFEST";
@@ -303,7 +306,7 @@ fn flip(dir: &Path, lsn: Lsn) {
 
 #[test]
 fn a_ready_segment_that_is_lost_after_a_clean_close_is_made_again() {
-    let lose: [(&str, fn(&Path)); 4] = [
+    let lose: [(&str, Act); 4] = [
         ("removed", |path| std::fs::remove_file(path).unwrap()),
         ("zeroed", |path| std::fs::write(path, [0; 16 << 10]).unwrap()),
         ("cut", |path| std::fs::write(path, [0; 100]).unwrap()),

@@ -1,5 +1,11 @@
 //! What a codec takes, it gives back: what it could not is refused before it is appended.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

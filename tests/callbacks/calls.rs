@@ -12,6 +12,9 @@ use duralog::{Error, Event, Log, Lsn, Result, SyncPolicy};
 
 use crate::{NEVER, settle, small};
 
+/// The log, and a record of it, for a call that is made elsewhere.
+type Place = Arc<Mutex<Option<(Arc<Log>, Lsn)>>>;
+
 struct Unpark(thread::Thread);
 
 impl Wake for Unpark {
@@ -75,7 +78,7 @@ const CALLS: &[Call] = &[
     ("archiving", |log, _| log.archived_up_to(Lsn::MIN).and_then(|()| log.stop_archiving())),
     ("what is asked", |log, _| {
         drop((log.stats(), log.blockers(), log.consumers(), log.metadata(), log.archived()));
-        drop((log.head(), log.end(), log.durable(), log.checkpoint_lsn(), log.recovery().clone()));
+        let _seen = (log.head(), log.end(), log.durable(), log.checkpoint_lsn(), log.recovery());
         Ok(())
     }),
     ("close", |log, _| log.close()),
@@ -131,7 +134,7 @@ fn an_observer_may_make_every_call_under_every_policy() {
     for policy in policies() {
         for (n, (name, call)) in CALLS.iter().enumerate() {
             let dir = tempfile::tempdir().unwrap();
-            let place: Arc<Mutex<Option<(Arc<Log>, Lsn)>>> = Arc::default();
+            let place: Place = Arc::default();
             let (mine, (send, outcome)) = (Arc::clone(&place), mpsc::channel());
             let observer = move |event: &Event<'_>| {
                 let Event::Synced { .. } = event else { return };

@@ -29,7 +29,7 @@ fn put(image: &mut [u8], offset: u64, what: Bytes) {
             let mut z = seed | 1;
             let mut next = || {
                 z = z.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                z.to_be_bytes()[0]
+                z.to_le_bytes()[7]
             };
             (0..len).map(|_| next()).collect()
         }
