@@ -301,7 +301,7 @@ impl Log {
 
     /// Cuts the log back: the record at `lsn` is the last one kept. Durable on Ok, and all that is kept
     /// is durable too; what was cut never comes back, and its LSNs are never used again. Replays that
-    /// had begun may still see it. A [`Consumer`] that stood further stands at the new end from then on.
+    /// had begun may still see it. A [`Consumer`](crate::Consumer) that stood further stands at the new end from then on.
     ///
     /// # Errors
     ///
